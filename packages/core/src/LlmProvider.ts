@@ -1,0 +1,252 @@
+/**
+ * A provider is a service. Programs ask for {@link LlmProvider}; which model answers, with which policies and fallbacks,
+ * is a `Layer`, so it can be changed, stacked and replaced in tests without touching the program.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import { dual } from "effect/Function"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as Fallback from "./Fallback.ts"
+import { commit } from "./internal/commit.ts"
+import * as Options from "./internal/options.ts"
+import { fromRaw, leaf, type Raw, RawId, rawOf, targetsOf } from "./internal/provider.ts"
+import { InvalidRequest, type LlmError } from "./LlmError.ts"
+import * as LlmRequest from "./LlmRequest.ts"
+import type { LlmResponse } from "./LlmResponse.ts"
+import type { Policy } from "./Policy.ts"
+import type { Target } from "./Receipt.ts"
+import type { StreamPart } from "./StreamPart.ts"
+
+/**
+ * A target with what is known of it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TargetInfo extends Target {
+  /** How many tokens the model's context window holds, prompt and answer together. */
+  readonly contextWindow?: number | undefined
+}
+
+/**
+ * A stream that has given its first output. Its parts can be read once, while the scope it was opened in is open;
+ * closing that scope closes the connection.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Opened {
+  readonly parts: Stream.Stream<StreamPart, LlmError>
+}
+
+/**
+ * What a provider can do. {@link make} builds one; a hand-written one needs only the two functions.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Service {
+  /** Asks for a complete answer. Interrupting it abandons the request and closes its connection. */
+  readonly generate: (request: LlmRequest.LlmRequest) => Effect.Effect<LlmResponse, LlmError>
+  /**
+   * Opens a stream and succeeds at its first output (text, reasoning or a tool call), so that whatever fails before may
+   * be retried and what fails after never is behind the reader's back.
+   */
+  readonly open: (request: LlmRequest.LlmRequest) => Effect.Effect<Opened, LlmError, Scope.Scope>
+  /** Which targets it may ask, the preferred one first. */
+  readonly targets?: ReadonlyArray<TargetInfo> | undefined
+  /** @internal */
+  readonly [RawId]?: Raw | undefined
+}
+
+/**
+ * The service that programs ask for.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class LlmProvider extends Context.Tag("perdure/LlmProvider")<LlmProvider, Service>() {}
+
+/**
+ * What {@link make} takes.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface MakeOptions extends TargetInfo {
+  /** One attempt at a complete answer, with failures already turned into `LlmError`s. */
+  readonly generate: (request: LlmRequest.LlmRequest) => Effect.Effect<LlmResponse, LlmError>
+  /**
+   * One attempt at a streamed answer, from the request on; the last part must be a `Finish`. Without it, streams are
+   * refused with `InvalidRequest`.
+   */
+  readonly stream?: ((request: LlmRequest.LlmRequest) => Stream.Stream<StreamPart, LlmError>) | undefined
+}
+
+/**
+ * A provider from the code that talks to one model. Every use is recorded as an attempt; streams are opened up to their
+ * first output, and one that ends without a `Finish` fails with `StreamInterrupted`.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { LlmProvider, LlmRequest, LlmResponse } from "perdure"
+ *
+ * const echo = LlmProvider.make({
+ *   provider: "local",
+ *   model: "echo",
+ *   generate: (request) =>
+ *     Effect.succeed(
+ *       new LlmResponse.LlmResponse({
+ *         provider: "local",
+ *         model: "echo",
+ *         content: [LlmRequest.text(JSON.stringify(request.messages))],
+ *         finishReason: "stop"
+ *       })
+ *     )
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (options: MakeOptions): Service => {
+  const target: TargetInfo = {
+    provider: Options.text("LlmProvider.make({ provider })", options.provider),
+    model: Options.text("LlmProvider.make({ model })", options.model),
+    ...(options.contextWindow === undefined
+      ? {}
+      : { contextWindow: Options.integer("LlmProvider.make({ contextWindow })", options.contextWindow, 1) })
+  }
+  const { generate, stream } = options
+  const open: Raw["open"] = stream === undefined
+    ? () =>
+      Effect.fail(
+        new InvalidRequest({ provider: target.provider, model: target.model, detail: "this provider does not stream" })
+      )
+    : (request) => commit(stream(request), target)
+  return fromRaw(leaf(target, { generate, open }), [target])
+}
+
+/**
+ * A layer of {@link make}.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (options: MakeOptions): Layer.Layer<LlmProvider> => Layer.succeed(LlmProvider, make(options))
+
+/**
+ * Asks the provider for a complete answer. The response, or the failure, carries the receipt of the call.
+ *
+ * A prompt is text for the user's one message; give a request, or its fields, for anything else. A field out of range
+ * throws a `ParseError` here, where the request is built.
+ *
+ * @since 0.1.0
+ * @category calling
+ */
+export const generate = (input: LlmRequest.Input): Effect.Effect<LlmResponse, LlmError, LlmProvider> => {
+  const request = LlmRequest.make(input)
+  return Effect.flatMap(LlmProvider, (provider) => tracked(provider).generate(request))
+}
+
+/**
+ * Opens a stream: succeeds at its first output, fails as `generate` would when it fails before. The connection is closed
+ * with the scope.
+ *
+ * @since 0.1.0
+ * @category calling
+ */
+export const open = (input: LlmRequest.Input): Effect.Effect<Opened, LlmError, LlmProvider | Scope.Scope> => {
+  const request = LlmRequest.make(input)
+  return Effect.flatMap(LlmProvider, (provider) => tracked(provider).open(request))
+}
+
+/**
+ * The parts of a streamed answer, the last of which is a `Finish` with the receipt. What fails before the first output
+ * is retried and falls back as the layer's policies say; what fails after it fails the stream. Not reading to the end, or
+ * being interrupted, closes the connection at once.
+ *
+ * @since 0.1.0
+ * @category calling
+ */
+export const stream = (input: LlmRequest.Input): Stream.Stream<StreamPart, LlmError, LlmProvider> =>
+  Stream.unwrapScoped(Effect.map(open(input), ({ parts }) => parts))
+
+/** A service whose uses are calls; ours are already. */
+const tracked = (service: Service): Service =>
+  service[RawId] === undefined ? fromRaw(rawOf(service), targetsOf(service)) : service
+
+const mapService = <ROut, E, R>(
+  self: Layer.Layer<LlmProvider | ROut, E, R>,
+  f: (service: Service) => Service
+): Layer.Layer<LlmProvider | ROut, E, R> =>
+  Layer.map(self, (context) => Context.add(context, LlmProvider, f(Context.get(context, LlmProvider))))
+
+/**
+ * Puts a policy around every call of a provider, complete or streamed. Of several, the last one added is the outermost.
+ *
+ * A policy's state (when it has any) belongs to the policy value, so the same value around two layers shares it.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const withPolicy: {
+  (policy: Policy<LlmError, LlmError>): <ROut, E, R>(
+    self: Layer.Layer<LlmProvider | ROut, E, R>
+  ) => Layer.Layer<LlmProvider | ROut, E, R>
+  <ROut, E, R>(
+    self: Layer.Layer<LlmProvider | ROut, E, R>,
+    policy: Policy<LlmError, LlmError>
+  ): Layer.Layer<LlmProvider | ROut, E, R>
+} = dual(
+  2,
+  <ROut, E, R>(self: Layer.Layer<LlmProvider | ROut, E, R>, policy: Policy<LlmError, LlmError>) =>
+    mapService(self, (service) => {
+      const raw = rawOf(service)
+      return fromRaw(
+        { generate: (request) => policy(raw.generate(request)), open: (request) => policy(raw.open(request)) },
+        targetsOf(service)
+      )
+    })
+)
+
+/**
+ * Asks another provider when this one fails in a way that another may not: see `Fallback.movesOn`. When none answers,
+ * the failure is `AllTargetsFailed`, with the failure of each in order; when the first one's failure ends the call, it is
+ * that failure.
+ *
+ * Both layers are built; only the first is asked until it fails. Policies added before belong to one provider, policies
+ * added after to the chain.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const orElse: {
+  <ROut2, E2, R2>(that: Layer.Layer<LlmProvider | ROut2, E2, R2>, options?: Fallback.Options): <ROut, E, R>(
+    self: Layer.Layer<LlmProvider | ROut, E, R>
+  ) => Layer.Layer<LlmProvider | ROut | ROut2, E | E2, R | R2>
+  <ROut, E, R, ROut2, E2, R2>(
+    self: Layer.Layer<LlmProvider | ROut, E, R>,
+    that: Layer.Layer<LlmProvider | ROut2, E2, R2>,
+    options?: Fallback.Options
+  ): Layer.Layer<LlmProvider | ROut | ROut2, E | E2, R | R2>
+} = dual(
+  (args) => Layer.isLayer(args[1]),
+  <ROut, E, R, ROut2, E2, R2>(
+    self: Layer.Layer<LlmProvider | ROut, E, R>,
+    that: Layer.Layer<LlmProvider | ROut2, E2, R2>,
+    options?: Fallback.Options
+  ) =>
+    Layer.flatMap(self, (first) =>
+      Layer.map(that, (second) =>
+        Context.add(
+          Context.merge(second, first),
+          LlmProvider,
+          Fallback.make([Context.get(first, LlmProvider), Context.get(second, LlmProvider)], options)
+        )))
+)
