@@ -1,0 +1,175 @@
+import { assert, describe, expect, it } from "@effect/vitest"
+import { Duration, Effect, Exit, Fiber, Schedule, TestClock } from "effect"
+import { Call, LlmProvider, LlmRequest, Policy, type Receipt, Retry } from "perdure"
+import { answer, anthropic, failureOf, openAi, run, scripted, unavailable } from "./support/provider.ts"
+
+const ask = LlmRequest.make("hello")
+const policy = Policy.retry(Retry.exponential("2 seconds").pipe(Retry.attempts(3)))
+
+describe("the receipt of a call", () => {
+  it.effect("O1: tells who was asked, who answered, every attempt and every wait", () =>
+    Effect.gen(function*() {
+      const provider = scripted([
+        Effect.delay(Effect.fail(unavailable()), "300 millis"),
+        Effect.delay(Effect.succeed(answer("hi")), "700 millis")
+      ])
+      const layer = provider.layer.pipe(LlmProvider.withPolicy(policy))
+      yield* TestClock.adjust("5 seconds")
+      const { exit } = yield* run(LlmProvider.generate("hello").pipe(Effect.provide(layer)))
+      assert(Exit.isSuccess(exit))
+      const { receipt } = exit.value
+      expect(receipt).toMatchObject({
+        requested: openAi,
+        served: { provider: "openai", model: "gpt-4o-2024-08-06" },
+        fallback: false,
+        startedAt: 5000,
+        duration: Duration.seconds(3)
+      })
+      expect(receipt.attempts.map(({ duration, outcome, start, wait }) => [
+        Duration.toMillis(start),
+        Duration.toMillis(wait),
+        Duration.toMillis(duration),
+        outcome._tag
+      ])).toEqual([[0, 0, 300, "Failed"], [2300, 2000, 700, "Answered"]])
+      assert.deepStrictEqual(receipt.waited, Duration.seconds(2))
+    }))
+
+  it.effect("O1: is on the failure too", () =>
+    Effect.gen(function*() {
+      const provider = scripted([unavailable()])
+      const { exit } = yield* run(provider.service.generate(ask).pipe(policy))
+      const { receipt } = failureOf(exit)
+      assert.strictEqual(receipt?.attempts.length, 3)
+      assert.isUndefined(receipt?.served)
+      expect(receipt?.attempts[0]?.outcome).toMatchObject({ error: "ProviderUnavailable", status: 500, detail: "boom" })
+    }))
+
+  it.effect("O1: of an interrupted call is told to the observers", () =>
+    Effect.gen(function*() {
+      const ended: Array<Extract<Call.Event, { _tag: "Ended" }>> = []
+      const fiber = yield* scripted([Effect.never]).service.generate(ask).pipe(
+        policy,
+        Call.observe((event) => {
+          if (event._tag === "Ended") ended.push(event)
+        }),
+        Effect.fork
+      )
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.interrupt(fiber)
+      assert.strictEqual(ended.length, 1)
+      expect(ended[0]).toMatchObject({ outcome: "Interrupted", at: 1000 })
+      expect(ended[0]?.receipt.attempts[0]?.outcome).toEqual({ _tag: "Interrupted" })
+    }))
+
+  it.effect("policies applied by hand add to one receipt, and each call inside keeps its own", () =>
+    Effect.gen(function*() {
+      const provider = scripted([answer("one"), unavailable(), answer("two")])
+      const inner: Array<Receipt.Receipt> = []
+      const program = Effect.gen(function*() {
+        const first = yield* provider.service.generate(ask)
+        inner.push(first.receipt)
+        return yield* provider.service.generate(ask)
+      })
+      const { exit } = yield* run(program.pipe(policy))
+      assert(Exit.isSuccess(exit))
+      assert.deepStrictEqual(inner.map(({ attempts }) => attempts.length), [1, 1])
+      assert.strictEqual(exit.value.receipt.attempts.length, 4)
+    }))
+
+  it.effect("Call.track gathers what Effect's own retry does", () =>
+    Effect.gen(function*() {
+      const provider = scripted([unavailable(), answer("hi")])
+      const { exit } = yield* run(
+        provider.service.generate(ask).pipe(Effect.retry(Schedule.spaced("3 seconds")), Call.track)
+      )
+      assert(Exit.isSuccess(exit))
+      assert.deepStrictEqual(exit.value.receipt.waited, Duration.seconds(3))
+    }))
+
+  it.effect("calls made side by side do not mix", () =>
+    Effect.gen(function*() {
+      const layer = scripted([unavailable(), unavailable(), answer("hi")]).layer.pipe(LlmProvider.withPolicy(policy))
+      const { exit } = yield* run(
+        Effect.all([LlmProvider.generate("a"), LlmProvider.generate("b")], { concurrency: 2 }).pipe(
+          Effect.provide(layer)
+        )
+      )
+      assert(Exit.isSuccess(exit))
+      assert.deepStrictEqual(exit.value.map(({ receipt }) => receipt.attempts.length), [2, 2])
+    }))
+
+  it.effect("a call made in a finalizer of an interrupted one has a receipt of its own", () =>
+    Effect.gen(function*() {
+      const after = scripted([answer("bye", anthropic)], anthropic)
+      const receipts: Array<Receipt.Receipt> = []
+      const fiber = yield* scripted([Effect.never]).service.generate(ask).pipe(
+        policy,
+        Effect.onInterrupt(() =>
+          Effect.map(Effect.orDie(after.service.generate(ask)), ({ receipt }) => receipts.push(receipt))
+        ),
+        Effect.fork
+      )
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.interrupt(fiber)
+      expect(receipts.map(({ attempts, requested }) => [requested.provider, attempts.length])).toEqual([
+        ["anthropic", 1]
+      ])
+    }))
+
+  it.effect("a hand-written provider needs no more than the two functions", () =>
+    Effect.gen(function*() {
+      const byHand = LlmProvider.LlmProvider.of({
+        generate: () => Effect.succeed(answer("hi")),
+        open: () => Effect.fail(unavailable())
+      })
+      const response = yield* LlmProvider.generate("hello").pipe(
+        Effect.provideService(LlmProvider.LlmProvider, byHand)
+      )
+      expect(response.receipt.served).toEqual({ provider: "unknown", model: "gpt-4o-2024-08-06" })
+      assert.strictEqual(response.receipt.attempts.length, 1)
+    }))
+})
+
+describe("the observers of a call", () => {
+  it.effect("are told everything once, in order", () =>
+    Effect.gen(function*() {
+      const told: Array<string> = []
+      const first = scripted([unavailable()])
+      const second = scripted([answer("hi", anthropic)], anthropic)
+      const layer = first.layer.pipe(
+        LlmProvider.withPolicy(Policy.retry(Retry.exponential("1 second").pipe(Retry.attempts(2)))),
+        LlmProvider.orElse(second.layer)
+      )
+      yield* run(
+        LlmProvider.generate("hello").pipe(
+          Effect.provide(layer),
+          Call.observe(({ _tag, at }) => told.push(`${at} ${_tag}`))
+        )
+      )
+      assert.deepStrictEqual(told, [
+        "0 Started",
+        "0 AttemptStarted",
+        "0 AttemptEnded",
+        "0 Waiting",
+        "1000 AttemptStarted",
+        "1000 AttemptEnded",
+        "1000 FellBack",
+        "1000 AttemptStarted",
+        "1000 AttemptEnded",
+        "1000 Ended"
+      ])
+    }))
+
+  it.effect("add up, and one that throws harms neither the call nor the others", () =>
+    Effect.gen(function*() {
+      let told = 0
+      const response = yield* scripted([answer("hi")]).service.generate(ask).pipe(
+        Call.observe(() => {
+          throw new Error("observer")
+        }),
+        Call.observe(() => told++)
+      )
+      assert.strictEqual(response.text, "hi")
+      assert.strictEqual(told, 4)
+    }))
+})

@@ -1,0 +1,142 @@
+import { assert, describe, expect, it } from "@effect/vitest"
+import { Cause, Deferred, Duration, Effect, Exit, Fiber, TestClock } from "effect"
+import { InvalidOption, LlmProvider, LlmRequest, Policy, Retry } from "perdure"
+import { answer, failureOf, openAi, run, scripted, unavailable } from "./support/provider.ts"
+
+const ask = LlmRequest.make("hello")
+
+describe("Policy.timeout", () => {
+  it.effect("fails at the limit and not a millisecond before", () =>
+    Effect.gen(function*() {
+      const provider = scripted([Effect.never])
+      const fiber = yield* Effect.fork(provider.service.generate(ask).pipe(Policy.timeout("30 seconds"), Effect.exit))
+      yield* TestClock.adjust("29999 millis")
+      assert.strictEqual((yield* Fiber.poll(fiber))._tag, "None")
+      yield* TestClock.adjust("1 millis")
+      const failure = failureOf(yield* Fiber.join(fiber))
+      assert(failure._tag === "TimedOut")
+      expect(failure).toMatchObject({ ...openAi, phase: "attempt", limit: Duration.seconds(30) })
+    }))
+
+  it.effect("T2: interrupts the attempt and fails only when it has let go", () =>
+    Effect.gen(function*() {
+      const released = yield* Deferred.make<number>()
+      const provider = scripted([
+        Effect.onInterrupt(
+          Effect.never,
+          () => Effect.zipRight(Effect.sleep("200 millis"), Deferred.succeed(released, 1))
+        )
+      ])
+      const { elapsed } = yield* run(provider.service.generate(ask).pipe(Policy.timeout("1 second")))
+      assert.isTrue(yield* Deferred.isDone(released))
+      assert.strictEqual(elapsed, 1200)
+    }))
+
+  it.effect("is not there when the answer comes in time", () =>
+    Effect.gen(function*() {
+      const provider = scripted([Effect.delay(Effect.succeed(answer("hi")), "999 millis")])
+      const { exit } = yield* run(provider.service.generate(ask).pipe(Policy.timeout("1 second")))
+      assert(Exit.isSuccess(exit))
+    }))
+
+  it.effect("the receipt says that the attempt timed out, not that it was interrupted", () =>
+    Effect.gen(function*() {
+      const provider = scripted([Effect.never])
+      const layer = provider.layer.pipe(LlmProvider.withPolicy(Policy.timeout("1 second")))
+      const { exit } = yield* run(LlmProvider.generate("hello").pipe(Effect.provide(layer)))
+      const [attempt] = failureOf(exit).receipt?.attempts ?? []
+      expect(attempt?.outcome).toMatchObject({ _tag: "Failed", error: "TimedOut" })
+      expect(attempt?.duration).toEqual(Duration.seconds(1))
+    }))
+
+  it.effect("R7: a request that is not idempotent is not repeated after it, even where the policies are applied by hand", () =>
+    Effect.gen(function*() {
+      const retried = Policy.compose(Policy.retry(Retry.exponential("1 second")), Policy.timeout("1 second"))
+      const request = LlmRequest.make({ messages: [LlmRequest.user("pay")], idempotent: false })
+      const once = scripted([Effect.never])
+      const { exit } = yield* run(once.service.generate(request).pipe(retried))
+      assert.strictEqual(once.calls.length, 1)
+      assert.strictEqual(failureOf(exit)._tag, "TimedOut")
+
+      const again = scripted([Effect.never, answer("hi")])
+      yield* run(again.service.generate(ask).pipe(retried))
+      assert.strictEqual(again.calls.length, 2)
+    }))
+
+  it.effect("E2: interrupting it interrupts the attempt", () =>
+    Effect.gen(function*() {
+      let interrupted = false
+      const stuck = Effect.onInterrupt(Effect.never, () => Effect.sync(() => interrupted = true))
+      const fiber = yield* Effect.fork(Policy.timeout("1 second")(stuck))
+      yield* TestClock.adjust("10 millis")
+      const exit = yield* Fiber.interrupt(fiber)
+      assert(Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause))
+      assert.isTrue(interrupted)
+    }))
+
+  it("E1: refuses a limit that is no finite time", () => {
+    for (const limit of [0, -1, Number.NaN, Infinity, "-1 seconds"] as const) {
+      expect(() => Policy.timeout(limit as Duration.DurationInput)).toThrow(InvalidOption)
+    }
+  })
+})
+
+describe("Policy.compose", () => {
+  const slow = () => scripted([Effect.delay(Effect.fail(unavailable()), "600 millis")])
+  const retry = Policy.retry(Retry.constant("100 millis").pipe(Retry.attempts(3)))
+
+  it.effect("a timeout inside a retry limits each attempt", () =>
+    Effect.gen(function*() {
+      const provider = slow()
+      const { elapsed, exit } = yield* run(
+        provider.service.generate(ask).pipe(Policy.compose(retry, Policy.timeout("1 second")))
+      )
+      assert.strictEqual(provider.calls.length, 3)
+      assert.strictEqual(failureOf(exit)._tag, "ProviderUnavailable")
+      assert.strictEqual(elapsed, 2000)
+    }))
+
+  it.effect("a timeout around a retry limits all attempts together", () =>
+    Effect.gen(function*() {
+      const provider = slow()
+      const { elapsed, exit } = yield* run(
+        provider.service.generate(ask).pipe(Policy.compose(Policy.timeout("1 second"), retry))
+      )
+      assert.strictEqual(provider.calls.length, 2)
+      assert.strictEqual(failureOf(exit)._tag, "TimedOut")
+      assert.strictEqual(elapsed, 1000)
+    }))
+
+  it.effect("means the same in both forms, and as two steps of a pipe", () =>
+    Effect.gen(function*() {
+      const forms = [
+        Policy.compose(retry, Policy.timeout("500 millis")),
+        retry.pipe(Policy.compose(Policy.timeout("500 millis")))
+      ]
+      for (const policy of forms) {
+        const provider = slow()
+        yield* run(provider.service.generate(ask).pipe(policy))
+        assert.strictEqual(provider.calls.length, 3)
+      }
+      const provider = slow()
+      yield* run(provider.service.generate(ask).pipe(Policy.timeout("500 millis"), retry))
+      assert.strictEqual(provider.calls.length, 3)
+    }))
+
+  it.effect("identity changes nothing on either side", () =>
+    Effect.gen(function*() {
+      for (const policy of [Policy.compose(Policy.identity, retry), Policy.compose(retry, Policy.identity)]) {
+        const provider = slow()
+        yield* run(provider.service.generate(ask).pipe(policy))
+        assert.strictEqual(provider.calls.length, 3)
+        assert.strictEqual(Policy.describe(policy), Policy.describe(retry))
+      }
+    }))
+
+  it("describes the whole, the outermost first", () => {
+    expect(Policy.describe(Policy.compose(Policy.timeout("1 minute"), Policy.retry(Retry.article)))).toBe(
+      "timeout 1m › retry 2s → 4s → 8s, cap 30s, full jitter, 4 attempts, within 1m, Retry-After up to 1m"
+    )
+    expect(Policy.describe(Policy.identity)).toBe("no policy")
+  })
+})
