@@ -122,10 +122,13 @@ export const mayHaveActed = (error: LlmError): boolean => {
   }
 }
 
-/** What stands above the table: what is not safe, what was handed out, what was said, what is spent. */
+/** What no classifier may change: an act is not repeated, and neither is what a reader has seen. */
+const mustStop = (error: ProviderError): boolean =>
+  (!error.idempotent && mayHaveActed(error)) || (error._tag === "StreamInterrupted" && error.handedOut)
+
+/** What stands above the table: what is not safe, what was said, what is spent. */
 const refine = (error: ProviderError, consequence: Consequence): Disposition => {
-  if (!error.idempotent && mayHaveActed(error)) return { ...consequence, next: "stop" }
-  if (error._tag === "StreamInterrupted" && error.handedOut) return { ...consequence, next: "stop" }
+  if (mustStop(error)) return { ...consequence, next: "stop" }
   if (mayRepeat(consequence) && (error.spent || error.shouldRetry === false)) {
     return { ...consequence, next: "elsewhereOnly" }
   }
@@ -133,8 +136,9 @@ const refine = (error: ProviderError, consequence: Consequence): Disposition => 
 }
 
 /**
- * A chain deserves what its last failure does, with two exceptions: it is not run again once a retry policy inside it
- * or around it has given up, or retries would multiply; and it waits as long as any of its targets asked.
+ * A chain deserves what its last failure does, with three exceptions: it stops when any of its targets must not be asked
+ * again; it is not run again once a retry policy inside it or around it has given up, or retries would multiply; and it
+ * waits as long as any of its targets asked.
  */
 const ofChain = (error: AllTargetsFailed, each: ReadonlyArray<Disposition>): Disposition => {
   const last = each[each.length - 1] ?? { next: "stop", blame: "provider" }
@@ -142,6 +146,7 @@ const ofChain = (error: AllTargetsFailed, each: ReadonlyArray<Disposition>): Dis
     (longest, { wait }) => wait === undefined ? longest : longest === undefined ? wait : Duration.max(longest, wait),
     undefined
   )
+  if (error.failures.some(mustStop)) return { ...last, next: "stop" }
   if (!mayRepeat(last)) return last
   return error.spent ? { ...last, next: "elsewhereOnly" } : { ...last, wait }
 }

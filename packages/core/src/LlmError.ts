@@ -7,6 +7,7 @@
  * @since 0.1.0
  */
 import * as Duration from "effect/Duration"
+import { NodeInspectSymbol, stringifyCircular } from "effect/Inspectable"
 import * as Schema from "effect/Schema"
 import { copy } from "./internal/copy.ts"
 import { redact } from "./internal/redact.ts"
@@ -178,6 +179,14 @@ export class StreamInterrupted extends Schema.TaggedError<StreamInterrupted>("pe
 ) {
   override get message(): string {
     return say("cut the stream", this)
+  }
+  /** Everything but the partial answer, for logs; `Schema.encode` keeps it. */
+  override toJSON(): object {
+    const { partial: _, ...rest } = this
+    return rest
+  }
+  override [NodeInspectSymbol](): string {
+    return `${this.stack ?? String(this)} ${stringifyCircular(this.toJSON(), 2)}`
   }
 }
 

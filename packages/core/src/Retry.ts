@@ -17,97 +17,17 @@ import * as FiberRef from "effect/FiberRef"
 import { dual } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
-import * as Random from "effect/Random"
 import * as Record from "effect/Record"
 import * as Schedule from "effect/Schedule"
 import * as ScheduleDecision from "effect/ScheduleDecision"
 import * as ScheduleInterval from "effect/ScheduleInterval"
-import * as ScheduleIntervals from "effect/ScheduleIntervals"
-import * as Schema from "effect/Schema"
 import * as Disposition from "./Disposition.ts"
 import * as Backoff from "./internal/backoff.ts"
 import * as CallInternal from "./internal/call.ts"
 import * as Options from "./internal/options.ts"
+import { initial, millisOr, next, type Parts, type State } from "./internal/retry.ts"
 import * as LlmError from "./LlmError.ts"
-
-const millis = (key: string) => Schema.propertySignature(Schema.DurationFromMillis).pipe(Schema.fromKey(key))
-const optionalMillis = (key: string) => Schema.optional(Schema.DurationFromMillis).pipe(Schema.fromKey(key))
-
-/**
- * Delays that grow by a factor each time.
- *
- * @since 0.1.0
- * @category models
- */
-export class Exponential extends Schema.TaggedClass<Exponential>("perdure/Exponential")("Exponential", {
-  base: millis("baseMs"),
-  factor: Schema.Number
-}) {}
-
-/**
- * Delays that come from an Effect `Schedule`. It is a function, so only its name is remembered, and a spec with it
- * cannot be turned back into a policy.
- *
- * @since 0.1.0
- * @category models
- */
-export class FromSchedule extends Schema.TaggedClass<FromSchedule>("perdure/FromSchedule")("FromSchedule", {
-  name: Schema.String
-}) {}
-
-/**
- * Backoff bases by class of failure, in place of the general one.
- *
- * @since 0.1.0
- * @category models
- */
-export class Bases extends Schema.Class<Bases>("perdure/Bases")({
-  rateLimit: optionalMillis("rateLimitMs"),
-  overload: optionalMillis("overloadMs"),
-  server: optionalMillis("serverMs"),
-  connection: optionalMillis("connectionMs"),
-  timeout: optionalMillis("timeoutMs")
-}) {}
-
-/**
- * How the delays are spread: `none`; `full`, anywhere below the delay; `equal`, its upper half; `decorrelated`, between
- * the base and three times the wait before.
- *
- * @since 0.1.0
- * @category models
- */
-export const Jitter = Schema.Literal("none", "full", "equal", "decorrelated")
-
-/**
- * @since 0.1.0
- * @category models
- */
-export type Jitter = typeof Jitter.Type
-
-/**
- * What a {@link Retry} was made of. Equal specs are `Equal`; it encodes to JSON with durations in milliseconds, and
- * {@link fromSpec} turns it back into a policy.
- *
- * @since 0.1.0
- * @category models
- */
-export class Spec extends Schema.Class<Spec>("perdure/RetrySpec")({
-  backoff: Schema.Union(Exponential, FromSchedule),
-  /** The most a backoff waits. No cap when absent. */
-  cap: optionalMillis("capMs"),
-  jitter: Jitter,
-  /** The most calls, the first included. No limit when absent. */
-  attempts: Schema.optional(Schema.Int.pipe(Schema.positive())),
-  /** The most time from the start of the first call to the start of the last. No limit when absent. */
-  within: optionalMillis("withinMs"),
-  /** The longest `Retry-After` that is waited for. Hints are not read at all when absent. */
-  maxRetryAfter: optionalMillis("maxRetryAfterMs"),
-  bases: Bases,
-  /** Whether failures that are not an `LlmError` are repeated too. */
-  repeats: Schema.Literal("anything", "llmErrors"),
-  /** Whether the default {@link Disposition.classify} decides, or one of the caller's. */
-  classifier: Schema.Literal("default", "custom")
-}) {}
+import { Bases, Exponential, FromSchedule, Jitter, RetrySpec } from "./RetrySpec.ts"
 
 /**
  * @since 0.1.0
@@ -122,139 +42,17 @@ export const TypeId: unique symbol = Symbol.for("perdure/Retry")
 export type TypeId = typeof TypeId
 
 /**
- * A retry policy: a `Schedule` over failures of type `E` that outputs the waits, with the {@link Spec} it was made of.
+ * A retry policy: a `Schedule` over failures of type `E` that outputs the waits, with the `RetrySpec` it was made of.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Retry<in E = unknown> extends Schedule.Schedule<Duration.Duration, E> {
   readonly [TypeId]: Parts
-  readonly spec: Spec
+  readonly spec: RetrySpec
 }
 
-/** The parts of a policy that are functions, so that no spec can hold them. */
-interface Parts {
-  readonly classify: Disposition.Classifier
-  readonly schedule: Schedule.Schedule<unknown, never> | undefined
-}
-
-interface State {
-  /** How many calls have failed. */
-  readonly failures: number
-  /** The wait before the last call, which decorrelated jitter grows from. */
-  readonly previous: number
-  /** When the time began to count; unknown to a plain schedule until the first failure. */
-  readonly startedAt: number | undefined
-  /** The state of a {@link fromSchedule} schedule. */
-  readonly schedule: unknown
-}
-
-type GiveUp = "notRetryable" | "attempts" | "elapsed" | "retryAfter" | "schedule" | "elsewhere"
-
-type Decision =
-  | { readonly _tag: "GiveUp"; readonly because: GiveUp }
-  | { readonly _tag: "Again"; readonly wait: number; readonly state: State }
-
-const giveUp = (because: GiveUp): Decision => ({ _tag: "GiveUp", because })
-
-/** The `retryAfter` of a failure of any class, so that errors of the caller's own can carry one. */
-const hintOf = (failure: unknown): Duration.Duration | undefined =>
-  Predicate.hasProperty(failure, "retryAfter") && Duration.isDuration(failure.retryAfter)
-    ? failure.retryAfter
-    : undefined
-
-const millisOr = (duration: Duration.Duration | undefined, otherwise: number): number =>
-  duration === undefined ? otherwise : Duration.toMillis(duration)
-
-/**
- * Everything a policy decides, in one place for both ways of running it. `elsewhere` is how many other targets a
- * fallback could still ask; `delay` is what the {@link fromSchedule} schedule says, when there is one.
- */
-const decide = (
-  { spec, [TypeId]: parts }: Retry<never>,
-  state: State,
-  failure: unknown,
-  now: number,
-  u: number,
-  elsewhere: number,
-  delay: number | undefined
-): Decision => {
-  let pace: Disposition.Pace | undefined
-  let hint: Duration.Duration | undefined
-  if (LlmError.is(failure)) {
-    const disposition = parts.classify(failure)
-    if (!Disposition.mayRepeat(disposition)) return giveUp("notRetryable")
-    if (disposition.next === "elsewhereFirst" && elsewhere > 0) return giveUp("elsewhere")
-    pace = disposition.pace
-    hint = disposition.wait
-  } else {
-    if (spec.repeats === "llmErrors") return giveUp("notRetryable")
-    hint = hintOf(failure)
-  }
-  const failures = state.failures + 1
-  if (spec.attempts !== undefined && failures >= spec.attempts) return giveUp("attempts")
-
-  const cap = millisOr(spec.cap, Backoff.longest)
-  const { base, raw } = spec.backoff._tag === "Exponential"
-    ? exponentialDelay(spec.backoff, pace === undefined ? undefined : spec.bases[pace], failures, cap)
-    : { base: Math.min(delay ?? 0, cap), raw: Math.min(delay ?? 0, cap) }
-  const range = Backoff.spread(spec.jitter, raw, base, state.previous === 0 ? base : state.previous, cap)
-
-  const startedAt = state.startedAt ?? now
-  const left = spec.within === undefined ? Infinity : startedAt + Duration.toMillis(spec.within) - now
-  const asked = spec.maxRetryAfter === undefined || hint === undefined ? undefined : Duration.toMillis(hint)
-  const wait = Backoff.draw(range, u, asked, millisOr(spec.maxRetryAfter, Infinity), left)
-  if (wait._tag === "TooLong") return giveUp(wait.because)
-  return {
-    _tag: "Again",
-    wait: wait.millis,
-    state: { failures, previous: wait.millis, startedAt, schedule: state.schedule }
-  }
-}
-
-const exponentialDelay = (backoff: Exponential, own: Duration.Duration | undefined, n: number, cap: number) => {
-  const base = Duration.toMillis(own ?? backoff.base)
-  return { base, raw: Backoff.exponential(base, backoff.factor, n, cap) }
-}
-
-/** Draws the chance that a decision needs, asks the caller's schedule where there is one, and decides. */
-const next = (
-  self: Retry<never>,
-  state: State,
-  failure: unknown,
-  now: number
-): Effect.Effect<Decision> => {
-  const { schedule } = self[TypeId]
-  const chance = self.spec.jitter === "none" ? Effect.succeed(0) : Random.next
-  return Effect.zipWith(chance, FiberRef.get(CallInternal.current), (u, call) => [u, call?.elsewhere ?? 0] as const)
-    .pipe(
-      Effect.flatMap(([u, elsewhere]) =>
-        schedule === undefined
-          ? Effect.succeed(decide(self, state, failure, now, u, elsewhere, undefined))
-          : Effect.map(schedule.step(now, failure as never, state.schedule), ([inner, _, decision]): Decision =>
-            ScheduleDecision.isDone(decision)
-              ? giveUp("schedule")
-              : decide(
-                self,
-                { ...state, schedule: inner },
-                failure,
-                now,
-                u,
-                elsewhere,
-                Math.max(0, ScheduleIntervals.start(decision.intervals) - now)
-              ))
-      )
-    )
-}
-
-const initial = (parts: Parts, startedAt?: number): State => ({
-  failures: 0,
-  previous: 0,
-  startedAt,
-  schedule: parts.schedule?.initial
-})
-
-const build = <E>(spec: Spec, parts: Parts): Retry<E> => {
+const build = <E>(spec: RetrySpec, parts: Parts): Retry<E> => {
   Options.check(
     "Retry.bases(…)",
     "a base",
@@ -264,7 +62,7 @@ const build = <E>(spec: Spec, parts: Parts): Retry<E> => {
   const schedule = Schedule.makeWithState<State, E, Duration.Duration>(
     initial(parts),
     (now, failure, state) =>
-      Effect.map(next(self, state, failure, now), (decision) =>
+      Effect.map(next(spec, parts, state, failure, now), (decision) =>
         decision._tag === "GiveUp"
           ? [state, Duration.zero, ScheduleDecision.done]
           : [
@@ -277,8 +75,8 @@ const build = <E>(spec: Spec, parts: Parts): Retry<E> => {
   return self
 }
 
-const change = <E>(self: Retry<E>, changes: Partial<Spec>, parts: Partial<Parts> = {}): Retry<E> =>
-  build(new Spec({ ...self.spec, ...changes }), { ...self[TypeId], ...parts })
+const change = <E>(self: Retry<E>, changes: Partial<RetrySpec>, parts: Partial<Parts> = {}): Retry<E> =>
+  build(new RetrySpec({ ...self.spec, ...changes }), { ...self[TypeId], ...parts })
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Constructors
@@ -289,7 +87,7 @@ export const defaultMaxRetryAfter: Duration.Duration = Duration.seconds(60)
 
 const start = <E>(backoff: Exponential | FromSchedule, schedule?: Schedule.Schedule<unknown, E>): Retry<E> =>
   build(
-    new Spec({
+    new RetrySpec({
       backoff,
       jitter: "none",
       maxRetryAfter: defaultMaxRetryAfter,
@@ -358,7 +156,7 @@ export const fromSchedule = <E>(schedule: Schedule.Schedule<unknown, E>, name = 
  * @since 0.1.0
  * @category constructors
  */
-export const fromSpec = (spec: Spec): Retry => {
+export const fromSpec = (spec: RetrySpec): Retry => {
   Options.check("Retry.fromSpec(spec.backoff)", spec.backoff._tag, spec.backoff._tag === "Exponential", "Exponential")
   Options.check("Retry.fromSpec(spec.classifier)", spec.classifier, spec.classifier === "default", "default")
   return build(spec, { classify: Disposition.classify, schedule: undefined })
@@ -382,7 +180,7 @@ export const capped = (cap: Duration.DurationInput): <E>(self: Retry<E>) => Retr
 
 /**
  * Spreads the waits, so that callers who failed together do not return together. `full` spreads most and is the usual
- * choice; see {@link Jitter}.
+ * choice; see `RetrySpec.Jitter`.
  *
  * @since 0.1.0
  * @category combinators
@@ -543,11 +341,13 @@ export const retry: {
       self,
       (failure) =>
         Effect.flatMap(Clock.currentTimeMillis, (now) =>
-          Effect.flatMap(next(policy, state, failure, now), (decision) => {
+          Effect.flatMap(next(policy.spec, policy[TypeId], state, failure, now), (decision) => {
             if (decision._tag === "GiveUp") {
               return Effect.fail(decision.because === "notRetryable" ? failure : spend(failure))
             }
-            const again = Effect.suspend(() => attempt(decision.state))
+            const again = Effect.suspend(() =>
+              attempt(decision.state)
+            )
             return decision.wait === 0 ? again : Effect.zipRight(pause(decision.wait, failure, now), again)
           }))
     )

@@ -17,9 +17,14 @@ export const absurd: Duration.Duration = Duration.days(366)
 
 const absurdMillis = Duration.toMillis(absurd)
 
+/** More than the error of adding up decimals in floating point, less than anybody can wait: a hundredth of a microsecond. */
+const rounding = 1e-5
+
 /** Whole milliseconds, rounded up so that a wait is never shorter than asked. */
 const fromMillis = (millis: number): Option.Option<Duration.Duration> =>
-  millis >= 0 && millis <= absurdMillis ? Option.some(Duration.millis(Math.ceil(millis - 1e-6))) : Option.none()
+  millis >= 0 && millis <= absurdMillis
+    ? Option.some(Duration.millis(Math.max(0, Math.ceil(millis - rounding))))
+    : Option.none()
 
 const decimal = /^\d+(?:\.\d+)?$/
 
@@ -58,18 +63,19 @@ const utc = (
   const at = Date.UTC(year, month, day, hour, minute, second)
   // `Date.UTC` rolls 31 April over to 1 May: a day that does not survive the round trip was never one. A leap second
   // (60) rolls over too, and may.
-  return month >= 0 && hour <= 23 && minute <= 59 && second <= 60 && partsOf(Date.UTC(year, month, day)).day === day
+  return month >= 0 && month <= 11 && hour <= 23 && minute <= 59 && second <= 60 &&
+      partsOf(Date.UTC(year, month, day)).day === day
     ? Option.some(at)
     : Option.none()
 }
 
 const partsOf = (at: number) => DateTime.toPartsUtc(DateTime.unsafeMake(at))
 
-/** Years of two digits are read so that the date is at most 50 years ahead (RFC 9110, 5.6.7). */
+/** Years of two digits are those of the hundred years of which 50 are still ahead (RFC 9110, 5.6.7). */
 const fullYear = (two: number, now: number): number => {
   const thisYear = partsOf(now).year
   const year = thisYear - (thisYear % 100) + two
-  return year > thisYear + 50 ? year - 100 : year
+  return year > thisYear + 50 ? year - 100 : year <= thisYear - 50 ? year + 100 : year
 }
 
 /**

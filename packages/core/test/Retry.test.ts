@@ -11,7 +11,8 @@ import {
   LlmRequest,
   LlmResponse,
   Policy,
-  Retry
+  Retry,
+  RetrySpec
 } from "perdure"
 import { answer, failureOf, openAi, rateLimited, run, scripted, unavailable } from "./support/provider.ts"
 
@@ -389,9 +390,9 @@ describe("a policy remembers what it was made of", () => {
   })
 
   it("a spec survives JSON, and the policy made from it is equal", () => {
-    const json = JSON.parse(JSON.stringify(Schema.encodeSync(Retry.Spec)(Retry.article.spec)))
+    const json = JSON.parse(JSON.stringify(Schema.encodeSync(RetrySpec.RetrySpec)(Retry.article.spec)))
     expect(json).toMatchObject({ capMs: 30_000, attempts: 4, withinMs: 60_000, jitter: "full" })
-    const back = Retry.fromSpec(Schema.decodeUnknownSync(Retry.Spec)(json))
+    const back = Retry.fromSpec(Schema.decodeUnknownSync(RetrySpec.RetrySpec)(json))
     expect(Equal.equals(back.spec, Retry.article.spec)).toBe(true)
   })
 

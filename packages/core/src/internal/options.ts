@@ -9,9 +9,11 @@ const refuse = (option: string, value: unknown, allowed: string): never => {
 }
 
 const show = (value: unknown): string =>
-  typeof value === "number" || typeof value === "bigint" || value === undefined
-    ? String(value)
-    : Inspectable.stringifyCircular(value)
+  typeof value === "string"
+    ? JSON.stringify(value)
+    : Duration.isDuration(value)
+    ? Duration.format(value)
+    : Inspectable.toStringUnknown(value, 0)
 
 /** Refuses a value for a reason of its own. */
 export const check = (option: string, value: unknown, ok: boolean, allowed: string): void => {
