@@ -160,6 +160,23 @@ describe("the observers of a call", () => {
       ])
     }))
 
+  it.effect("are told of each of several calls made one after the other", () =>
+    Effect.gen(function*() {
+      const told: Array<string> = []
+      const { service } = scripted([answer("hi"), unavailable(), answer("hi")])
+      yield* Effect.forEach([1, 2, 3], () => Effect.ignore(service.generate(ask))).pipe(
+        Call.observe(({ _tag }) => told.push(_tag))
+      )
+      assert.deepStrictEqual(told.filter((tag) => tag === "Started" || tag === "Ended"), [
+        "Started",
+        "Ended",
+        "Started",
+        "Ended",
+        "Started",
+        "Ended"
+      ])
+    }))
+
   it.effect("add up, and one that throws harms neither the call nor the others", () =>
     Effect.gen(function*() {
       let told = 0

@@ -1,0 +1,24 @@
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
+import { OpenAi } from "@perdure/providers"
+import { Effect } from "effect"
+import { LlmProvider, Policy, Retry } from "perdure"
+
+const patient = Retry.exponential("2 seconds").pipe(
+  Retry.capped("30 seconds"),
+  Retry.jittered("full"),
+  Retry.honoringRetryAfter(),
+  Retry.attempts(4),
+  Retry.within("60 seconds"),
+  Retry.whileRetryable
+)
+
+const Llm = OpenAi.layer({ model: "gpt-4o" }).pipe(
+  LlmProvider.withPolicy(Policy.retry(patient)),
+  LlmProvider.orElse(OpenAi.layer({ model: "gpt-4o-mini" }))
+)
+
+export const program = LlmProvider.generate("Summarise the benefits of using an LLM gateway.").pipe(
+  Effect.tap(({ receipt, text }) => Effect.log(text, receipt.served, receipt.fallback)),
+  Effect.provide(Llm),
+  Effect.provide(FetchHttpClient.layer)
+)
