@@ -12,6 +12,7 @@ import * as Schema from "effect/Schema"
 import { copy } from "./internal/copy.ts"
 import { redact } from "./internal/redact.ts"
 import { Usage } from "./LlmResponse.ts"
+import { RateLimits } from "./RateLimits.ts"
 import { Receipt } from "./Receipt.ts"
 
 /** What every failure of a provider carries. */
@@ -28,6 +29,8 @@ const common = {
   requestId: Schema.optional(Schema.String),
   /** How long the provider asked to wait before another request. */
   retryAfter: Schema.optional(Schema.DurationFromMillis).pipe(Schema.fromKey("retryAfterMs")),
+  /** What the provider said about its rate limits. */
+  rateLimits: Schema.optional(RateLimits),
   /** The provider's explicit word on whether to retry (`x-should-retry`). */
   shouldRetry: Schema.optional(Schema.Boolean),
   /** The provider's own words, redacted and cut to 2 KiB. Build it with {@link detail}. */

@@ -5,6 +5,7 @@
  */
 import * as Schema from "effect/Schema"
 import { AssistantPart, JsonObject, type ToolCallPart } from "./LlmRequest.ts"
+import { RateLimits } from "./RateLimits.ts"
 import * as Receipt from "./Receipt.ts"
 
 const tokens = Schema.optional(Schema.Int.pipe(Schema.nonNegative()))
@@ -64,6 +65,8 @@ export class LlmResponse extends Schema.Class<LlmResponse>("perdure/LlmResponse"
   content: Schema.Array(AssistantPart),
   finishReason: FinishReason,
   usage: Schema.optionalWith(Usage, { default: () => new Usage({}) }),
+  /** What the provider said about its rate limits. */
+  rateLimits: Schema.optional(RateLimits),
   /** Fields of the provider's answer that have no place of their own here, just as they came. */
   extras: Schema.optionalWith(JsonObject, { default: () => ({}) }),
   /** The story of the call; empty on a response that was built by hand and not returned by a call. */
