@@ -1,6 +1,6 @@
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import { OpenAi } from "@perdure/providers"
-import { Effect } from "effect"
+import { Effect, Layer } from "effect"
 import { LlmProvider, Policy, Retry } from "perdure"
 
 const patient = Retry.exponential("2 seconds").pipe(
@@ -14,11 +14,11 @@ const patient = Retry.exponential("2 seconds").pipe(
 
 const Llm = OpenAi.layer({ model: "gpt-4o" }).pipe(
   LlmProvider.withPolicy(Policy.retry(patient)),
-  LlmProvider.orElse(OpenAi.layer({ model: "gpt-4o-mini" }))
+  LlmProvider.orElse(OpenAi.layer({ model: "gpt-4o-mini" })),
+  Layer.provide(FetchHttpClient.layer)
 )
 
 export const program = LlmProvider.generate("Summarise the benefits of using an LLM gateway.").pipe(
   Effect.tap(({ receipt, text }) => Effect.log(text, receipt.served, receipt.fallback)),
-  Effect.provide(Llm),
-  Effect.provide(FetchHttpClient.layer)
+  Effect.provide(Llm)
 )

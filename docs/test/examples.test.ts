@@ -1,0 +1,95 @@
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
+import { assert, describe, expect, it } from "@effect/vitest"
+import { answer, contentFiltered, ScriptedProvider, TestTime } from "@perdure/testing"
+import { ConfigProvider, Effect, Exit } from "effect"
+import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { dirname, join, relative } from "node:path"
+import { LlmProvider } from "perdure"
+import { lenient } from "../examples/failures.ts"
+import { asLayer, byHand } from "../examples/fallbacks.ts"
+import { program } from "../examples/first.ts"
+import { test } from "../examples/testing.ts"
+
+const root = join(import.meta.dirname, "../..")
+const read = (path: string) => readFileSync(path, "utf8")
+const list = (folder: string, ending: string) =>
+  readdirSync(join(root, folder)).filter((name) => name.endsWith(ending)).map((name) => join(root, folder, name))
+const pages = ["", "docs", "docs/decisions"].flatMap((folder) => list(folder, ".md"))
+const examples = list("docs/examples", ".ts").map(read)
+
+describe("every page", () => {
+  for (const page of pages) {
+    const text = read(page)
+    const name = relative(root, page)
+
+    it(`${name} shows only code that is compiled and run as an example`, () => {
+      for (const [, block = ""] of text.matchAll(/^```ts\n([\s\S]*?)^```$/gm)) {
+        expect(examples.some((example) => example.includes(block.trim())), block).toBe(true)
+      }
+    })
+
+    it(`${name} links to what is there`, () => {
+      for (const [, link = ""] of text.matchAll(/\]\(([^)#\s]+)[^)]*\)/g)) {
+        if (!link.includes(":")) expect(existsSync(join(dirname(page), link)), link).toBe(true)
+      }
+    })
+
+    it(`${name} names only scripts that package.json has`, () => {
+      const { scripts } = JSON.parse(read(join(root, "package.json"))) as { scripts: Record<string, string> }
+      for (const [, script = ""] of text.matchAll(/pnpm@10 (\w+)/g)) {
+        if (script !== "changeset") expect(scripts, script).toHaveProperty(script)
+      }
+    })
+  }
+})
+
+describe("the examples", () => {
+  it.effect("first: the fallback model answers when the first one stays down", () =>
+    Effect.gen(function*() {
+      const asked: Array<string> = []
+      const fetch: typeof globalThis.fetch = (_, init) => {
+        const { model } = JSON.parse(new TextDecoder().decode(init?.body as Uint8Array)) as { model: string }
+        asked.push(model)
+        return Promise.resolve(
+          model === "gpt-4o"
+            ? new Response(`{"error":{"message":"down","type":"server_error"}}`, { status: 500 })
+            : Response.json({
+              id: "chatcmpl-1",
+              model,
+              choices: [{ message: { role: "assistant", content: "One place." }, finish_reason: "stop" }]
+            })
+        )
+      }
+      const { exit } = yield* TestTime.run(program.pipe(
+        Effect.provideService(FetchHttpClient.Fetch, fetch),
+        Effect.withConfigProvider(ConfigProvider.fromMap(new Map([["OPENAI_API_KEY", "sk-example"]])))
+      ))
+      assert(Exit.isSuccess(exit), String(exit))
+      assert.strictEqual(exit.value.receipt.served?.model, "gpt-4o-mini")
+      assert.isTrue(exit.value.receipt.fallback)
+      assert.deepStrictEqual(asked, ["gpt-4o", "gpt-4o", "gpt-4o", "gpt-4o", "gpt-4o-mini"])
+    }))
+
+  it.effect("fallbacks: the last resort answers, in both forms", () =>
+    Effect.gen(function*() {
+      const chain = yield* TestTime.run(asLayer)
+      assert(Exit.isSuccess(chain.exit))
+      assert.strictEqual(chain.exit.value.receipt.served?.provider, "last-resort")
+      assert.strictEqual(chain.exit.value.receipt.attempts.length, 5)
+      const plain = yield* byHand
+      assert.strictEqual(plain.receipt.served?.provider, "second")
+      assert.isTrue(plain.receipt.fallback)
+    }))
+
+  it.effect("failures: refused content is answered elsewhere", () =>
+    Effect.gen(function*() {
+      const chain = lenient(
+        ScriptedProvider.layer([contentFiltered()], { provider: "strict" }),
+        ScriptedProvider.layer([answer("Why not.")], { provider: "lenient" })
+      )
+      const response = yield* LlmProvider.generate("May I?").pipe(Effect.provide(chain))
+      assert.strictEqual(response.provider, "lenient")
+    }))
+
+  it.effect("testing: the test passes", () => test)
+})
