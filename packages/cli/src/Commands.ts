@@ -1,0 +1,207 @@
+/**
+ * The commands and what they take.
+ *
+ * @since 0.1.0
+ */
+import * as Args from "@effect/cli/Args"
+import * as CliConfig from "@effect/cli/CliConfig"
+import * as Command from "@effect/cli/Command"
+import type * as HelpDoc from "@effect/cli/HelpDoc"
+import * as Options from "@effect/cli/Options"
+import * as ValidationError from "@effect/cli/ValidationError"
+import * as NodeContext from "@effect/platform-node/NodeContext"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Retry from "perdure/Retry"
+import * as Arguments from "./Arguments.ts"
+import { UsageError } from "./CliError.ts"
+import * as Help from "./Help.ts"
+
+/**
+ * The program's name, as it is typed and as it begins its messages.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const program = "perdure"
+
+const { spec } = Retry.article
+const shown = (duration: Duration.Duration | undefined) => duration === undefined ? "none" : Duration.format(duration)
+const firstWait = spec.backoff._tag === "Exponential" ? shown(spec.backoff.base) : spec.backoff.name
+
+const setting = (name: string, value: string, about: string) =>
+  Options.text(name).pipe(Options.withPseudoName(value), Options.withDescription(about), Options.optional)
+
+const askConfig = {
+  prompt: Args.text({ name: "prompt" }).pipe(
+    Args.withDescription("What to ask; - reads it from standard input, and after -- it may begin with a dash")
+  ),
+  model: Options.text("model").pipe(
+    Options.withAlias("m"),
+    Options.withPseudoName("provider/model"),
+    Options.withDescription("The model to ask (openai/gpt-4o)"),
+    Options.withDefault("openai/gpt-4o")
+  ),
+  fallback: Options.text("fallback").pipe(
+    Options.withPseudoName("provider/model"),
+    Options.withDescription("A model to ask when the one before fails; may be repeated"),
+    Options.repeated
+  ),
+  system: setting("system", "text", "Instructions that frame the question"),
+  temperature: setting("temperature", "number", "From 0 (steady) to 2 (wild)"),
+  maxTokens: setting("max-tokens", "number", "The most tokens the answer may have"),
+  attempts: setting(
+    "attempts",
+    "number",
+    `The most calls to each model, the first included (${spec.attempts ?? "no limit"})`
+  ),
+  retryBase: setting("retry-base", "duration", `The first wait, doubled after every failure (${firstWait})`),
+  retryCap: setting("retry-cap", "duration", `The most that a backoff waits (${shown(spec.cap)})`),
+  within: setting("within", "duration", `The time in which each model's retries must start (${shown(spec.within)})`),
+  timeout: setting("timeout", "duration", "The most time that one attempt may take (no limit)"),
+  json: Options.boolean("json").pipe(
+    Options.withDescription("Print answer, finish reason, usage and receipt as one JSON object")
+  ),
+  embedded: Options.boolean("embedded").pipe(
+    Options.withDescription("Ask the embedded provider: it needs no key and no network, and only repeats the prompt")
+  )
+}
+
+/**
+ * What `ask` was given, as text; `Ask.run` gives it its meaning.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type AskInput = Command.Command.ParseConfig<typeof askConfig>
+
+/**
+ * What to do.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Request =
+  | { readonly _tag: "Demo" }
+  | { readonly _tag: "Ask"; readonly input: AskInput }
+  | { readonly _tag: "Help"; readonly page: Help.Page }
+  | { readonly _tag: "Version" }
+
+const ask = Command.make("ask", askConfig).pipe(Command.withDescription(
+  "Asks a model. The answer goes to standard output, the receipt to standard error. OPENAI_API_KEY is the key, and " +
+    "OPENAI_BASE_URL the server where it is not OpenAI's."
+))
+
+const demo = Command.make("demo").pipe(Command.withDescription(
+  "Three calls that go wrong and what becomes of them, in a few seconds: no key, no network."
+))
+
+interface Entry {
+  readonly name: string
+  readonly spec: Arguments.Spec
+  readonly doc: HelpDoc.HelpDoc
+  readonly examples: ReadonlyArray<string>
+  readonly parse: (words: ReadonlyArray<string>) => Effect.Effect<Request, UsageError>
+}
+
+const commands: ReadonlyArray<Entry> = [
+  {
+    name: "demo",
+    spec: Arguments.fromUsage(Command.getUsage(demo)),
+    doc: Command.getHelp(demo, CliConfig.defaultConfig),
+    examples: [],
+    parse: (words) => parsed(demo, words, (): Request => ({ _tag: "Demo" }))
+  },
+  {
+    name: "ask",
+    spec: Arguments.fromUsage(Command.getUsage(ask)),
+    doc: Command.getHelp(ask, CliConfig.defaultConfig),
+    examples: [
+      `${program} ask "Hello" --fallback openai/gpt-4o-mini`,
+      `${program} ask - --json --timeout 20s < question.txt`,
+      `${program} ask "Hello" --embedded`
+    ],
+    parse: (words) => parsed(ask, words, (input): Request => ({ _tag: "Ask", input }))
+  }
+]
+
+/** Runs the parser of `@effect/cli` and nothing else of it. */
+const parsed = <Name extends string, A>(
+  command: Command.Command<Name, never, never, A>,
+  words: ReadonlyArray<string>,
+  request: (input: A) => Request
+): Effect.Effect<Request, UsageError> =>
+  Effect.gen(function*() {
+    let result: Request | undefined
+    const handled = Command.withHandler(command, (input) =>
+      Effect.sync(() => {
+        result = request(input)
+      }))
+    yield* Command.run(handled, { name: program, version: "" })(["", "", ...words]).pipe(
+      Effect.provide(NodeContext.layer),
+      Effect.mapError((error) => new UsageError({ line: refusal(error) }))
+    )
+    return result ?? (yield* new UsageError({ line: "the command line could not be read" }))
+  })
+
+const refusal = (error: ValidationError.ValidationError): string => Help.description(error.error)
+
+const version: Help.Entry = { label: "--version", about: "Print the version" }
+const help: Help.Entry = { label: "-h, --help", about: "Print this page" }
+
+const pageOf = ({ doc, examples, name, spec }: Entry): Help.Page => {
+  const entries = Help.entries(doc)
+  const flags = entries.filter(({ label }) => spec.flags.some(({ names }) => label.startsWith(names.join(", "))))
+  const args = entries.filter(({ label }) => label.startsWith("<"))
+  return {
+    usage: [program, name, ...args.map(({ label }) => label), ...(flags.length === 0 ? [] : ["[flags]"])].join(" "),
+    description: Help.description(doc),
+    sections: [
+      ...(args.length === 0 ? [] : [{ title: "Arguments", entries: args }]),
+      { title: "Flags", entries: [...flags, help, version] }
+    ],
+    examples
+  }
+}
+
+const rootPage: Help.Page = {
+  usage: `${program} <command> [flags]`,
+  description: "Calls to language models that survive rate limits, timeouts and outages.",
+  sections: [
+    { title: "Commands", entries: commands.map(({ doc, name }) => ({ label: name, about: Help.description(doc) })) },
+    { title: "Flags", entries: [help, version] }
+  ],
+  examples: [`${program} demo`, `${program} ask --help`]
+}
+
+const rootFlags: Arguments.Spec = { flags: [], names: ["command"] }
+
+/**
+ * What the words of a command line ask for. No words at all ask for help. It fails with one line that says what is wrong.
+ *
+ * @since 0.1.0
+ * @category parsing
+ */
+export const parse = (argv: ReadonlyArray<string>): Effect.Effect<Request, UsageError> => {
+  const [name, ...words] = argv
+  const command = commands.find((entry) => entry.name === name)
+  const page = command === undefined ? rootPage : pageOf(command)
+  const read = command === undefined
+    ? Arguments.read(rootFlags, name === undefined ? ["--help"] : [name])
+    : Arguments.read(command.spec, words)
+  if (Either.isLeft(read)) {
+    const where = command === undefined ? program : `${program} ${command.name}`
+    return new UsageError({ line: `${read.left} (see ${where} --help)` })
+  }
+  switch (read.right._tag) {
+    case "Help":
+      return Effect.succeed({ _tag: "Help", page })
+    case "Version":
+      return Effect.succeed({ _tag: "Version" })
+    case "Words":
+      return command === undefined
+        ? new UsageError({ line: Arguments.unknown("command", name ?? "", commands.map((entry) => entry.name)) })
+        : command.parse(read.right.words)
+  }
+}

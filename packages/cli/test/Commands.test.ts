@@ -1,0 +1,141 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Option } from "effect"
+import * as Commands from "../src/Commands.ts"
+import * as Help from "../src/Help.ts"
+import * as Text from "../src/Text.ts"
+
+const nothing: Omit<Commands.AskInput, "prompt"> = {
+  model: "openai/gpt-4o",
+  fallback: [],
+  system: Option.none(),
+  temperature: Option.none(),
+  maxTokens: Option.none(),
+  attempts: Option.none(),
+  retryBase: Option.none(),
+  retryCap: Option.none(),
+  within: Option.none(),
+  timeout: Option.none(),
+  json: false,
+  embedded: false
+}
+
+const asks = (words: ReadonlyArray<string>, input: Partial<Commands.AskInput>) =>
+  Effect.map(Commands.parse(["ask", ...words]), (request) => {
+    assert.deepStrictEqual(request, { _tag: "Ask", input: { ...nothing, prompt: "hi", ...input } })
+  })
+
+const refuses = (words: ReadonlyArray<string>) =>
+  Effect.map(Effect.flip(Commands.parse(words)), ({ line }) => {
+    assert.notInclude(line, "\n")
+    return line
+  })
+
+const page = (words: ReadonlyArray<string>, width: number) =>
+  Effect.map(Commands.parse(words), (request) => {
+    assert(request._tag === "Help")
+    return Help.lines(request.page, width).map((line) => Text.render(line, false))
+  })
+
+describe("Commands.parse", () => {
+  it.effect("reads a prompt and leaves all else at its default", () => asks(["hi"], {}))
+  it.effect("reads every flag, on either side of the prompt", () => {
+    const before = ["-m", "openai/a", "--fallback", "openai/b", "--system", "- be brief", "--temperature", "-1"]
+    const policy = [
+      "--attempts",
+      "2",
+      "--retry-base",
+      "1 second",
+      "--retry-cap=3s",
+      "--within",
+      "1m",
+      "--timeout",
+      "9s"
+    ]
+    const after = ["--max-tokens", "7", "--fallback=openai/c d", "--json", "--embedded"]
+    return asks(
+      [...before, "hi", ...policy, ...after],
+      {
+        model: "openai/a",
+        fallback: ["openai/b", "openai/c d"],
+        system: Option.some("- be brief"),
+        temperature: Option.some("-1"),
+        maxTokens: Option.some("7"),
+        attempts: Option.some("2"),
+        retryBase: Option.some("1 second"),
+        retryCap: Option.some("3s"),
+        within: Option.some("1m"),
+        timeout: Option.some("9s"),
+        json: true,
+        embedded: true
+      }
+    )
+  })
+  it.effect("reads the words that @effect/cli has a meaning for as what they are", () =>
+    Effect.all([
+      asks(["--", "--wizard"], { prompt: "--wizard" }),
+      asks(["--", "--json"], { prompt: "--json" }),
+      asks(["--json", "true"], { prompt: "true", json: true }),
+      asks([""], { prompt: "" }),
+      asks(["-"], { prompt: "-" })
+    ]))
+  it.effect("refuses the flags that @effect/cli adds by itself", () =>
+    Effect.gen(function*() {
+      for (const flag of ["--wizard", "--completions", "--log-level"]) {
+        assert.include(yield* refuses(["ask", "hi", flag, "sh"]), `unknown flag ${flag}`)
+        assert.include(yield* refuses(["demo", flag]), `unknown flag ${flag}`)
+        assert.include(yield* refuses([flag]), `unknown flag ${flag}`)
+      }
+    }))
+  it.effect("says where the help is", () =>
+    Effect.gen(function*() {
+      assert.strictEqual(yield* refuses(["ask", "--nope"]), "unknown flag --nope (see perdure ask --help)")
+      assert.strictEqual(yield* refuses(["--nope"]), "unknown flag --nope (see perdure --help)")
+    }))
+  it.effect("refuses an unknown command, and flags before a command", () =>
+    Effect.gen(function*() {
+      assert.strictEqual(yield* refuses(["dmeo"]), "unknown command dmeo; did you mean demo?")
+      assert.strictEqual(yield* refuses(["--json", "ask", "hi"]), "unknown flag --json (see perdure --help)")
+    }))
+  it.effect("takes nothing for demo", () =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual(yield* Commands.parse(["demo"]), { _tag: "Demo" })
+      assert.include(yield* refuses(["demo", "x"]), `unexpected argument "x"`)
+    }))
+  it.effect("gives the version anywhere", () =>
+    Effect.gen(function*() {
+      for (const words of [["--version"], ["ask", "--version"], ["demo", "--version"]]) {
+        assert.deepStrictEqual(yield* Commands.parse(words), { _tag: "Version" })
+      }
+    }))
+})
+
+describe("Commands.parse, help", () => {
+  it.effect("lists the commands when nothing is asked", () =>
+    Effect.gen(function*() {
+      const lines = yield* page([], 80)
+      assert.deepStrictEqual(lines, yield* page(["--help"], 80))
+      assert.isTrue(lines.some((line) => /^ {2}demo +\S/.test(line)))
+      assert.isTrue(lines.some((line) => /^ {2}ask +\S/.test(line)))
+    }))
+  it.effect("describes every flag of ask once, and none that it does not take", () =>
+    Effect.gen(function*() {
+      const text = (yield* page(["ask", "--help"], 80)).join("\n")
+      for (const flag of ["--model", "--fallback", "--system", "--temperature", "--max-tokens", "--attempts"]) {
+        assert.match(text, new RegExp(`^ .*${flag} .*\\S`, "m"))
+      }
+      for (const flag of ["--retry-base", "--retry-cap", "--within", "--timeout", "--json", "--embedded", "--help"]) {
+        assert.match(text, new RegExp(`^ .*${flag} .*\\S`, "m"))
+      }
+      assert.notMatch(text, /wizard|completions|log-level|user-defined|optional/)
+      assert.include(text, "(2s)")
+      assert.include(text, "perdure ask <prompt> [flags]")
+    }))
+  it.effect("fits into 60 columns", () =>
+    Effect.gen(function*() {
+      for (const words of [[], ["ask", "-h"], ["demo", "-h"]]) {
+        for (const line of yield* page(words, 60)) {
+          assert.isAtMost(Text.width(line), 60, line)
+        }
+      }
+    }))
+})

@@ -1,0 +1,190 @@
+import { LLMock } from "@copilotkit/aimock"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Schema } from "effect"
+import { type ChildProcess, spawn } from "node:child_process"
+import { fileURLToPath } from "node:url"
+import { afterAll, beforeAll } from "vitest"
+import * as Ask from "../src/Ask.ts"
+import * as Text from "../src/Text.ts"
+
+const directory = fileURLToPath(new URL("..", import.meta.url))
+const key = "sk-secret-0123456789"
+
+type Variables = Readonly<Record<string, string>>
+
+const start = (words: ReadonlyArray<string>, variables: Variables = {}): ChildProcess =>
+  spawn(process.execPath, ["--import", "tsx", "src/main.ts", ...words], {
+    cwd: directory,
+    env: { PATH: process.env["PATH"], ...variables },
+    stdio: ["pipe", "pipe", "pipe"]
+  })
+
+interface Ended {
+  readonly code: number | null
+  readonly out: string
+  readonly err: string
+}
+
+const ended = (child: ChildProcess, onOutput: (out: string) => void = () => {}): Promise<Ended> =>
+  new Promise((resolve, reject) => {
+    let out = ""
+    let err = ""
+    child.stdout?.on("data", (chunk) => onOutput(out += String(chunk)))
+    child.stderr?.on("data", (chunk) => err += String(chunk))
+    child.on("error", reject)
+    child.on("close", (code) => resolve({ code, out, err }))
+  })
+
+/** Runs the command as a process of its own and waits for its end. */
+const run = (words: ReadonlyArray<string>, variables?: Variables, stdin = ""): Promise<Ended> => {
+  const child = start(words, variables)
+  child.stdin?.end(stdin)
+  return ended(child)
+}
+
+const patience = 30_000
+
+// oxlint-disable-next-line eslint/no-control-regex
+const codes = /[\u0000-\u0009\u000b-\u001f]/
+
+describe("perdure demo", () => {
+  it("tells its three scenes as plain text in under 15 s, and ends with 0", async () => {
+    const started = performance.now()
+    const { code, err, out } = await run(["demo"], { COLUMNS: "60" })
+    assert.isBelow(performance.now() - started, 15_000)
+    assert.deepStrictEqual([code, err], [0, ""], out)
+    for (const line of out.split("\n")) assert.isAtMost(Text.width(line), 60, line)
+    assert.notMatch(out, codes)
+    const told = [
+      "A rate limit, then an error",
+      "429 rate limited, asks for 2.00s",
+      "500 unavailable",
+      "answered",
+      "stays down",
+      "503 overloaded",
+      "falling back to backup/gpt-4o-mini\n  attempt 5: backup/",
+      "served     backup/gpt-4o-mini",
+      "A bad key",
+      "401 bad key",
+      "by nobody",
+      "All as told: 3 calls, 9 attempts, 1 fallback"
+    ]
+    let at = 0
+    for (const part of told) {
+      at = out.indexOf(part, at)
+      assert.isAtLeast(at, 0, `${part} in\n${out}`)
+    }
+    assert.lengthOf(out.slice(out.indexOf("All as told")).trimEnd().split("\n"), 2)
+  }, patience)
+
+  it("ends with 130 on Ctrl-C", async () => {
+    const child = start(["demo"])
+    const { code, err } = await ended(child, (out) => {
+      if (out.includes("waiting")) child.kill("SIGINT")
+    })
+    assert.deepStrictEqual([code, err], [130, ""])
+  }, patience)
+
+  it("ends with 143 when it is terminated", async () => {
+    const child = start(["demo"])
+    const { code } = await ended(child, (out) => {
+      if (out.includes("waiting")) child.kill("SIGTERM")
+    })
+    assert.strictEqual(code, 143)
+  }, patience)
+})
+
+describe.concurrent("perdure ask", () => {
+  let mock: LLMock
+  let server: Variables = {}
+  beforeAll(async () => {
+    mock = new LLMock({ host: "127.0.0.1", port: 0 })
+    mock.on({ model: "good" }, { content: "Four." })
+    mock.on({ model: "down" }, { error: { message: "overloaded", type: "server_error" }, status: 503 })
+    mock.on({ model: "locked" }, {
+      error: { message: `Incorrect API key provided: ${key}`, code: "invalid_api_key" },
+      status: 401
+    })
+    server = { OPENAI_API_KEY: key, OPENAI_BASE_URL: `${await mock.start()}/v1` }
+  })
+  afterAll(() => mock.stop())
+
+  const quick = ["--retry-base", "10ms", "--attempts", "2"]
+
+  it("answers from the embedded provider without a key", async () => {
+    const { code, err, out } = await run(["ask", "What is 2 + 2?", "--embedded"])
+    assert.strictEqual(code, 0, err)
+    assert.match(out, /embedded provider, not a language model.*What is 2 \+ 2\?\n$/)
+    assert.include(err, "served     openai/gpt-4o")
+    assert.notMatch(out + err, codes)
+  }, patience)
+
+  it("asks a server, falls back, and never prints the key", async () => {
+    const { code, err, out } = await run(
+      ["ask", "-", "--model", "openai/down", "--fallback", "openai/locked", "--fallback", "openai/good", ...quick],
+      server,
+      "What is 2 + 2?"
+    )
+    assert.deepStrictEqual([code, out], [0, "Four.\n"], err)
+    assert.include(err, "fallback   yes")
+    assert.notInclude(out + err, key)
+  }, patience)
+
+  it("prints JSON that decodes", async () => {
+    const { code, err, out } = await run(["ask", "2 + 2?", "--json", "--model=openai/good"], server)
+    assert.deepStrictEqual([code, err], [0, ""])
+    const { answer, receipt } = Schema.decodeUnknownSync(Schema.parseJson(Ask.Answered))(out)
+    assert.deepStrictEqual([answer, receipt.attempts.length], ["Four.", 1])
+  }, patience)
+
+  it("ends with 1 and lists every failure when all fail, with and without JSON", async () => {
+    const words = ["ask", "2 + 2?", "--model", "openai/down", "--fallback", "openai/locked", ...quick]
+    const [plain, json] = await Promise.all([run(words, server), run([...words, "--json"], server)])
+    assert.deepStrictEqual([plain.code, plain.out], [1, ""])
+    const listed = /perdure: openai\/down is overloaded.*\nperdure: openai\/locked does not accept the key.*\n$/
+    assert.match(plain.err, listed)
+    assert.strictEqual(json.code, 1)
+    const { errors } = Schema.decodeUnknownSync(Schema.parseJson(Ask.Unanswered))(json.out)
+    assert.deepStrictEqual(errors.map(({ _tag }) => _tag), ["Overloaded", "Unauthenticated"])
+    assert.match(json.err, listed)
+    for (const { err, out } of [plain, json]) assert.notInclude(out + err, key)
+  }, patience)
+
+  it("ends quietly when its reader goes away", async () => {
+    const child = start(["demo"])
+    child.stdout?.once("data", () => child.stdout?.destroy())
+    const { err } = await ended(child)
+    assert.strictEqual(err, "")
+  }, patience)
+})
+
+describe.concurrent("perdure, when the command line is wrong", () => {
+  const wrong: ReadonlyArray<readonly [words: ReadonlyArray<string>, says: string]> = [
+    [["ask", "hi"], "OPENAI_API_KEY is not set"],
+    [["ask", "--nope"], "unknown flag --nope"],
+    [["ask", "hi", "--fallback"], "--fallback needs a value"],
+    [["ask", "hi", "--MODEL", "x"], "unknown flag --MODEL; did you mean --model?"],
+    [["ask", "hi", "--wizard"], "unknown flag --wizard"],
+    [["ask", "hi", "--model", "gpt-4o"], "such as openai/gpt-4o"]
+  ]
+  for (const [words, says] of wrong) {
+    it(`says so in one line and ends with 2: ${words.join(" ")}`, async () => {
+      const { code, err, out } = await run(words)
+      assert.deepStrictEqual([code, out], [2, ""], words.join(" "))
+      assert.match(err, /^perdure: [^\n]+\n$/)
+      assert.include(err, says)
+    }, patience)
+  }
+})
+
+describe.concurrent("perdure", () => {
+  it.live("prints help without codes, and the version of its package", () =>
+    Effect.gen(function*() {
+      const [help, version] = yield* Effect.promise(() => Promise.all([run(["ask", "--help"]), run(["--version"])]))
+      assert.strictEqual(help.code, 0)
+      assert.notMatch(help.out, codes)
+      assert.include(help.out, "--fallback")
+      assert.deepStrictEqual([version.code, version.err], [0, ""])
+      assert.match(version.out, /^\d+\.\d+\.\d+\S*\n$/)
+    }), patience)
+})
