@@ -1,0 +1,106 @@
+/** One request and its whole reply, over whatever `HttpClient` is given. */
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
+import * as HttpClient from "@effect/platform/HttpClient"
+import type { HttpClientError } from "@effect/platform/HttpClientError"
+import type { HttpClientRequest } from "@effect/platform/HttpClientRequest"
+import type { HttpClientResponse } from "@effect/platform/HttpClientResponse"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+
+/** A client made ready by {@link prepare}. Its responses live as long as the scope. */
+export type Client = HttpClient.HttpClient.With<HttpClientError, Scope.Scope>
+
+/** The most bytes of an answer that are read: 64 MiB. */
+export const maxAnswerBytes = 64 * 1024 * 1024
+
+/** The most bytes of an error that are read: 64 KiB. */
+export const maxErrorBytes = 64 * 1024
+
+const RequestInit = FetchHttpClient.RequestInit
+
+/**
+ * A client as every provider here wants it.
+ *
+ * It makes no spans and sends no trace headers, since a call has spans of its own and a provider is a stranger. `fetch`
+ * does not follow redirects, since it would carry keys in headers of their own to another host; the other clients never
+ * do. And a request ends with its scope, so that its socket is let go at whatever point the call is left.
+ */
+export const prepare = (
+  client: HttpClient.HttpClient,
+  fetchOptions: Option.Option<globalThis.RequestInit>
+): Client =>
+  client.pipe(
+    HttpClient.transformResponse(
+      Effect.mapInputContext((context: Context.Context<never>) => {
+        const options = Option.orElse(Context.getOption(context, RequestInit), () => fetchOptions)
+        return Context.add(context, RequestInit, { ...Option.getOrUndefined(options), redirect: "manual" })
+      })
+    ),
+    HttpClient.withTracerDisabledWhen(() => true),
+    HttpClient.withScope
+  )
+
+/** What came back. */
+export interface Reply {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: Uint8Array
+  /** How the body ended: with its end, at the limit, or with the connection. */
+  readonly end: "whole" | "cut" | HttpClientError
+}
+
+export const isSuccess = (status: number): boolean => status >= 200 && status < 300
+
+/**
+ * Sends a request and reads its reply in full, an error only as far as it is worth reading. The connection is closed
+ * when the reply is left unread, and kept for another request when it is not.
+ */
+export const exchange = (client: Client, request: HttpClientRequest): Effect.Effect<Reply, HttpClientError> =>
+  client.execute(request).pipe(
+    // A status that the program's own client made a failure of is still a reply.
+    Effect.catchIf(
+      (error) => error._tag === "ResponseError" && error.reason === "StatusCode",
+      (error) => error._tag === "ResponseError" ? Effect.succeed(error.response) : Effect.fail(error)
+    ),
+    Effect.flatMap((response) => read(response, isSuccess(response.status) ? maxAnswerBytes : maxErrorBytes)),
+    Effect.scoped
+  )
+
+const read = (response: HttpClientResponse, limit: number): Effect.Effect<Reply> =>
+  Effect.suspend(() => {
+    const chunks: Array<Uint8Array> = []
+    let size = 0
+    const reply = (end: Reply["end"]): Reply => ({
+      status: response.status,
+      headers: response.headers,
+      body: join(chunks, Math.min(size, limit)),
+      end
+    })
+    if (isSuccess(response.status) && Number(response.headers["content-length"]) > limit) {
+      return Effect.succeed(reply("cut"))
+    }
+    const reading = Stream.runForEachWhile(response.stream, (chunk) =>
+      Effect.sync(() => {
+        chunks.push(chunk)
+        size += chunk.length
+        return size <= limit
+      }))
+    return Effect.match(reading, {
+      onSuccess: () => reply(size > limit ? "cut" : "whole"),
+      onFailure: (error) => reply(error.reason === "EmptyBody" ? "whole" : error)
+    })
+  })
+
+const join = (chunks: ReadonlyArray<Uint8Array>, size: number): Uint8Array => {
+  const whole = new Uint8Array(size)
+  let at = 0
+  for (const chunk of chunks) {
+    whole.set(chunk.subarray(0, size - at), at)
+    at += chunk.length
+    if (at >= size) break
+  }
+  return whole
+}

@@ -1,0 +1,147 @@
+/** From a request to the body of a Chat Completions request. */
+import * as Either from "effect/Either"
+import type { LlmRequest, Message, ResponseFormat, ToolChoice, UserPart } from "perdure/LlmRequest"
+import { defined } from "../json.ts"
+
+/** The field that holds the most tokens an answer may have. */
+export type MaxTokensField = "max_completion_tokens" | "max_tokens"
+
+/** Why a request cannot be asked here. */
+export interface Refusal {
+  readonly param: string
+  readonly detail: string
+}
+
+export interface Options {
+  readonly model: string
+  /** The provider's name, under which a request keeps fields of its own. */
+  readonly name: string
+  readonly maxTokensField: MaxTokensField
+}
+
+type Body = Readonly<Record<string, unknown>>
+
+/** Thrown inside {@link encode}, and caught there. */
+class Refused {
+  readonly refusal: Refusal
+  constructor(param: string, detail: string) {
+    this.refusal = { param, detail }
+  }
+}
+
+const dataUrl = ({ data, mediaType }: { readonly data: string; readonly mediaType: string }) =>
+  `data:${mediaType};base64,${data}`
+
+const userPart = (part: UserPart): Body => {
+  switch (part._tag) {
+    case "Text":
+      return { type: "text", text: part.text }
+    case "Image":
+      return {
+        type: "image_url",
+        image_url: defined({
+          url: part.source._tag === "Url" ? part.source.url : dataUrl(part.source),
+          detail: part.detail
+        })
+      }
+    case "File": {
+      const data = part.source._tag === "Base64" ? dataUrl(part.source) : part.source.url
+      if (!data.startsWith("data:")) {
+        throw new Refused("messages", "the Chat Completions API does not fetch files: send the file as base64")
+      }
+      // The API asks for a name with every file.
+      const name = part.name ?? (data.startsWith("data:application/pdf") ? "file.pdf" : "file")
+      return { type: "file", file: { filename: name, file_data: data } }
+    }
+  }
+}
+
+const message = (message: Message): Body => {
+  switch (message._tag) {
+    case "System":
+      return { role: "system", content: message.text }
+    case "User": {
+      const [first, ...rest] = message.content
+      return {
+        role: "user",
+        content: first._tag === "Text" && rest.length === 0 ? first.text : message.content.map(userPart)
+      }
+    }
+    case "Assistant": {
+      const text = message.content.flatMap((part) => part._tag === "Text" ? part.text : [])
+      const calls = message.content.flatMap((part) =>
+        part._tag === "ToolCall"
+          ? { id: part.id, type: "function", function: { name: part.name, arguments: part.arguments } }
+          : []
+      )
+      return {
+        role: "assistant",
+        content: text.length === 0 && calls.length > 0 ? null : text.join(""),
+        ...(calls.length === 0 ? {} : { tool_calls: calls })
+      }
+    }
+    case "Tool":
+      return { role: "tool", tool_call_id: message.toolCallId, content: message.content }
+  }
+}
+
+const toolChoice = (choice: typeof ToolChoice.Type): unknown =>
+  typeof choice === "string" ? choice : { type: "function", function: { name: choice.name } }
+
+const responseFormat = (format: typeof ResponseFormat.Type): Body => {
+  switch (format._tag) {
+    case "Text":
+      return { type: "text" }
+    case "Json":
+      return { type: "json_object" }
+    case "JsonSchema":
+      return {
+        type: "json_schema",
+        json_schema: { name: format.name, schema: format.schema, strict: format.strict }
+      }
+  }
+}
+
+const body = (request: LlmRequest, { maxTokensField, model, name }: Options): Body => {
+  if (request.topK !== undefined) {
+    throw new Refused(
+      "topK",
+      `the Chat Completions API has no top_k; a server that knows one takes it from extras.${name}.top_k`
+    )
+  }
+  const whole = defined({
+    model,
+    messages: request.messages.map(message),
+    tools: request.tools.length === 0
+      ? undefined
+      : request.tools.map(({ description, name, parameters, strict }) => ({
+        type: "function",
+        function: defined({ name, description, parameters, strict })
+      })),
+    tool_choice: request.toolChoice === undefined ? undefined : toolChoice(request.toolChoice),
+    parallel_tool_calls: request.parallelToolCalls,
+    response_format: request.responseFormat === undefined ? undefined : responseFormat(request.responseFormat),
+    temperature: request.temperature,
+    top_p: request.topP,
+    frequency_penalty: request.frequencyPenalty,
+    presence_penalty: request.presencePenalty,
+    stop: request.stop.length === 0 ? undefined : request.stop,
+    [maxTokensField]: request.maxOutputTokens,
+    seed: request.seed,
+    ...request.extras[name]
+  })
+  if ("stream" in whole && whole["stream"] === true) {
+    throw new Refused(`extras.${name}.stream`, "whether to stream is decided by how the provider is called")
+  }
+  return whole
+}
+
+/** The body as JSON text, or why there is none. */
+export const encode = (request: LlmRequest, options: Options): Either.Either<string, Refusal> =>
+  Either.try({
+    try: () => JSON.stringify(body(request, options)),
+    catch: (thrown) =>
+      thrown instanceof Refused
+        ? thrown.refusal
+        : { param: "request", detail: "the request holds a value that JSON cannot express" }
+  })

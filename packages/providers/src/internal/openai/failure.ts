@@ -1,0 +1,219 @@
+/** From an error on the wire to the failure it is: one table, read from the top, in which the first row that fits counts. */
+import * as Option from "effect/Option"
+import * as LlmError from "perdure/LlmError"
+import * as RetryAfter from "perdure/RetryAfter"
+import { defined, parse } from "../json.ts"
+import { conceal } from "../secrets.ts"
+import * as ContextLength from "./contextLength.ts"
+import * as Hints from "./hints.ts"
+import { fromText, insideAnswer, type Said } from "./said.ts"
+
+/** Whose reply it is, and how it came. */
+export interface Context {
+  readonly status: number
+  readonly headers: Hints.Headers
+  readonly model: string
+  readonly provider: string
+  /** The `Clock`'s time in milliseconds. */
+  readonly now: number
+  readonly secrets: Iterable<string>
+}
+
+interface Facts {
+  readonly said: Said
+  /** The HTTP status, or the one that the body names when HTTP says that all is well. */
+  readonly status: number
+  readonly shouldRetry: boolean | undefined
+  readonly waitAsked: boolean
+}
+
+type Verdict = Exclude<LlmError.ProviderError["_tag"], "ConnectionFailed" | "StreamInterrupted" | "MalformedResponse">
+type Row = readonly [fits: (facts: Facts) => boolean, verdict: Verdict]
+
+const named = (...names: ReadonlyArray<string>) => ({ said }: Facts): boolean =>
+  names.some((name) => said.names.has(name))
+
+const message = (pattern: RegExp) => ({ said }: Facts): boolean => pattern.test(said.message.slice(0, 8192))
+
+const status = (...codes: ReadonlyArray<number>) => (facts: Facts): boolean => codes.includes(facts.status)
+
+const both = (a: (facts: Facts) => boolean, b: (facts: Facts) => boolean) => (facts: Facts): boolean =>
+  a(facts) && b(facts)
+
+/** The error came in a 200 and names no status: only its words can tell. */
+const onlyWords = ({ status }: Facts): boolean => status >= 200 && status < 300
+
+/** `Limit 10000, Requested 12000`: more than a whole minute's share, so it would never be let through. */
+const largerThanLimit = ({ said }: Facts): boolean => {
+  const found = /\blimit:? ([\d,]+)[^]{0,80}?\brequested:? ([\d,]+)/i.exec(said.message.slice(0, 8192))
+  const limit = ContextLength.readNumber(found?.[1])
+  const requested = ContextLength.readNumber(found?.[2])
+  return limit !== undefined && requested !== undefined && requested > limit
+}
+
+const aboutModel = message(/\b(?:model|deployment|endpoints?)\b/i)
+
+const rows: ReadonlyArray<Row> = [
+  // Billing comes first: it wears the status of a rate limit, and waiting does not help.
+  [
+    named(
+      "insufficient_quota",
+      "credit_balance_exhausted",
+      "organization_spend_limit_exceeded",
+      "project_spend_limit_exceeded",
+      "organization_usage_limit_exceeded",
+      "billing_hard_limit_reached",
+      "billing_not_active"
+    ),
+    "QuotaExhausted"
+  ],
+  [({ status, waitAsked }) => status === 402 && waitAsked, "RateLimited"],
+  [status(402), "QuotaExhausted"],
+
+  [
+    named("content_filter", "content_policy_violation", "responsibleaipolicyviolation", "moderation_blocked"),
+    "ContentFiltered"
+  ],
+  [({ said }) => said.moderated === true, "ContentFiltered"],
+  [both(status(403), message(/\b(?:moderation|flagged)\b/i)), "ContentFiltered"],
+  [both(named("invalid_prompt"), message(/\b(?:flagged|usage polic(?:y|ies))\b/i)), "ContentFiltered"],
+
+  [named("context_length_exceeded", "exceed_context_size_error"), "ContextLengthExceeded"],
+  [
+    ({ said, status }) => [400, 413, 422, 500].includes(status) && ContextLength.says(said.message),
+    "ContextLengthExceeded"
+  ],
+  [both(onlyWords, ({ said }) => ContextLength.says(said.message)), "ContextLengthExceeded"],
+
+  [both(status(429), largerThanLimit), "RequestTooLarge"],
+  [
+    named(
+      "server_is_overloaded",
+      "overloaded_error",
+      "provider_overloaded",
+      "engine_overloaded",
+      "engine_overloaded_error"
+    ),
+    "Overloaded"
+  ],
+
+  // Servers that answer 400 for what others have a status for.
+  [both(status(400), named("model_not_found", "invalid_model")), "ModelNotFound"],
+  [both(status(400), message(/\bmodel not exist\b|\bis not a valid model id\b/i)), "ModelNotFound"],
+  [both(status(400), named("invalid_api_key", "authentication_error")), "Unauthenticated"],
+  [both(status(400), message(/^incorrect api key provided\b/i)), "Unauthenticated"],
+  [both(status(404), ({ said }) => said.param !== undefined && said.param !== "model"), "InvalidRequest"],
+
+  [both(onlyWords, named("rate_limit_exceeded", "rate_limit_error", "slow_down", "too_many_requests")), "RateLimited"],
+  [both(onlyWords, named("timeout", "timeout_error", "request_timeout")), "TimedOut"],
+  [both(onlyWords, named("invalid_request_error", "invalid_request", "badrequesterror")), "InvalidRequest"],
+  [both(onlyWords, named("invalid_api_key", "authentication_error", "unauthorized")), "Unauthenticated"],
+  [both(onlyWords, named("permission_error", "permission_denied", "forbidden")), "PermissionDenied"],
+  [both(onlyWords, named("model_not_found", "not_found_error", "notfounderror")), "ModelNotFound"],
+  [both(onlyWords, named("request_too_large")), "RequestTooLarge"],
+  [onlyWords, "ProviderUnavailable"],
+
+  // An address that redirects, or takes no POST, is not where a model is. (A browser hides a redirect behind status 0.)
+  [({ status }) => status < 400, "ModelNotFound"],
+  [status(404, 405, 410), "ModelNotFound"],
+  [status(400, 422), "InvalidRequest"],
+  [status(401), "Unauthenticated"],
+  [status(403), "PermissionDenied"],
+  [status(408), "TimedOut"],
+  [status(409, 425), "ProviderUnavailable"],
+  [status(413), "RequestTooLarge"],
+  [status(429), "RateLimited"],
+  [status(503, 529), "Overloaded"],
+  [({ status }) => status >= 500, "ProviderUnavailable"],
+  [({ shouldRetry }) => shouldRetry === true, "ProviderUnavailable"],
+  [() => true, "InvalidRequest"]
+]
+
+/** What a person should look at when it is the address that is wrong. */
+const hint = (facts: Facts, headers: Hints.Headers): string => {
+  if (facts.status < 200 || (facts.status >= 300 && facts.status < 400)) {
+    const to = headers["location"]?.split("?")[0]
+    return `redirects${to === undefined ? "" : ` to ${to}`}, which is not followed; check the base URL`
+  }
+  return facts.status === 405 || (facts.status === 404 && !aboutModel(facts))
+    ? "nothing takes requests at this address; check the base URL"
+    : ""
+}
+
+/** The failure that an error's words and status stand for. */
+export const fromSaid = (said: Said, context: Context): LlmError.ProviderError => {
+  const headers = Hints.lowerCase(context.headers)
+  const wait = RetryAfter.fromHeaders(headers, context.now)
+  const status = context.status >= 200 && context.status < 300 ? said.status ?? context.status : context.status
+  const shouldRetry = Hints.shouldRetry(headers)
+  const facts: Facts = { said, status, shouldRetry, waitAsked: Option.isSome(wait) }
+  const secrets = Array.from(context.secrets)
+  const clean = (text: string | undefined) => short(text, secrets)
+  const common = defined({
+    ...commonOf(context),
+    status,
+    code: clean(said.code),
+    retryAfter: Option.getOrUndefined(wait),
+    detail: conceal([hint(facts, headers), said.message].filter((text) => text !== "").join(": "), secrets)
+  })
+  const verdict = rows.find(([fits]) => fits(facts))?.[1] ?? "InvalidRequest"
+  switch (verdict) {
+    case "RateLimited":
+      return new LlmError.RateLimited(
+        defined({ ...common, retryAfter: Hints.rateLimitWait(headers, said.message, context.now) })
+      )
+    case "ContextLengthExceeded": {
+      const { limit, requested } = ContextLength.numbers(said.message)
+      return new LlmError.ContextLengthExceeded(
+        defined({ ...common, limit: said.limit ?? limit, requested: said.requested ?? requested })
+      )
+    }
+    case "InvalidRequest":
+      return new LlmError.InvalidRequest(defined({ ...common, param: clean(said.param) }))
+    case "ContentFiltered":
+      return new LlmError.ContentFiltered({ ...common, stage: "prompt" })
+    case "TimedOut":
+      return new LlmError.TimedOut({ ...common, phase: "provider" })
+    case "QuotaExhausted":
+      return new LlmError.QuotaExhausted(common)
+    case "Overloaded":
+      return new LlmError.Overloaded(common)
+    case "ProviderUnavailable":
+      return new LlmError.ProviderUnavailable(common)
+    case "Unauthenticated":
+      return new LlmError.Unauthenticated(common)
+    case "PermissionDenied":
+      return new LlmError.PermissionDenied(common)
+    case "ModelNotFound":
+      return new LlmError.ModelNotFound(common)
+    case "RequestTooLarge":
+      return new LlmError.RequestTooLarge(common)
+  }
+}
+
+/** The failure that a reply stands for. A reply that HTTP calls a success is one when it holds an error, or nothing else. */
+export const fromReply = (body: string, context: Context): LlmError.ProviderError => {
+  if (context.status < 200 || context.status >= 300) return fromSaid(fromText(body), context)
+  const said = insideAnswer(parse(body)?.value)
+  return said === undefined ? malformed("an answer was expected, or an error", context) : fromSaid(said, context)
+}
+
+/** A name or an id; a server may put anything there. */
+const short = (text: string | undefined, secrets: Iterable<string>): string | undefined =>
+  text === undefined ? undefined : conceal(text, secrets).slice(0, 200)
+
+/** What every failure of a reply carries. */
+export const commonOf = (context: Context) => {
+  const headers = Hints.lowerCase(context.headers)
+  return defined({
+    provider: context.provider,
+    model: context.model,
+    status: context.status,
+    requestId: short(Hints.requestId(headers), context.secrets),
+    shouldRetry: Hints.shouldRetry(headers)
+  })
+}
+
+/** The failure of an answer that cannot be read. It says what is wrong and quotes nothing: the rest may be an answer. */
+export const malformed = (what: string, context: Context): LlmError.MalformedResponse =>
+  new LlmError.MalformedResponse({ ...commonOf(context), detail: conceal(what, context.secrets) })

@@ -1,0 +1,110 @@
+import { LLMock } from "@copilotkit/aimock"
+import { FetchHttpClient } from "@effect/platform"
+import { describe, expect, it } from "@effect/vitest"
+import { OpenAi } from "@perdure/providers"
+import { Duration, Effect, Layer, Redacted } from "effect"
+import { LlmProvider, LlmRequest, Policy, Retry } from "perdure"
+import { failureOf, key } from "./support/client.ts"
+
+const mock = Effect.acquireRelease(
+  Effect.tryPromise(async () => {
+    const server = new LLMock({ host: "127.0.0.1", port: 0 })
+    return { server, url: `${await server.start()}/v1` }
+  }),
+  ({ server }) => Effect.promise(() => server.stop())
+)
+
+const openAi = (baseUrl: string, model: string) =>
+  OpenAi.layer({ model, apiKey: Redacted.make(key), baseUrl }).pipe(Layer.provide(FetchHttpClient.layer))
+
+describe("against a maintained mock of the API", () => {
+  it.scopedLive("an answer with usage, cut short by the limit on tokens", () =>
+    Effect.gen(function*() {
+      const { server, url } = yield* mock
+      server.on({ model: "m" }, {
+        content: "hello",
+        finishReason: "length",
+        usage: { prompt_tokens: 11, completion_tokens: 3, total_tokens: 14 },
+        id: "chatcmpl-x"
+      })
+      const response = yield* LlmProvider.generate({ messages: [LlmRequest.user("hi")], maxOutputTokens: 3 }).pipe(
+        Effect.provide(openAi(url, "m"))
+      )
+      expect(response).toMatchObject({
+        id: "chatcmpl-x",
+        text: "hello",
+        finishReason: "length",
+        usage: { inputTokens: 11, outputTokens: 3 }
+      })
+      expect(server.getLastRequest()?.body).toMatchObject({
+        model: "m",
+        messages: [{ role: "user", content: "hi" }],
+        max_tokens: 3
+      })
+    }))
+
+  it.scopedLive("the tools that the model wants called", () =>
+    Effect.gen(function*() {
+      const { server, url } = yield* mock
+      server.on({ model: "m" }, { toolCalls: [{ name: "look", arguments: "{\"at\":1}" }] })
+      const response = yield* LlmProvider.generate({
+        messages: [LlmRequest.user("hi")],
+        tools: [{ name: "look", parameters: { type: "object" } }]
+      }).pipe(Effect.provide(openAi(url, "m")))
+      expect(response.finishReason).toBe("toolCalls")
+      expect(response.toolCalls).toMatchObject([{ name: "look", arguments: "{\"at\":1}" }])
+    }))
+
+  it.scopedLive("a 429 is waited for as long as it asks, and the receipt tells", () =>
+    Effect.gen(function*() {
+      const { server, url } = yield* mock
+      server.on({ model: "m", sequenceIndex: 0 }, {
+        error: { message: "Rate limit reached", type: "requests", code: "rate_limit_exceeded" },
+        status: 429,
+        retryAfter: 0.05
+      })
+      server.on({ model: "m", sequenceIndex: 1 }, { error: { message: "x", type: "server_error" }, status: 500 })
+      server.on({ model: "m", sequenceIndex: 2 }, { content: "hello" })
+      const retry = Retry.exponential("1 millis").pipe(Retry.honoringRetryAfter(), Retry.attempts(3))
+      const response = yield* LlmProvider.generate("hi").pipe(
+        Effect.provide(openAi(url, "m").pipe(LlmProvider.withPolicy(Policy.retry(retry))))
+      )
+      expect(response.text).toBe("hello")
+      const { attempts } = response.receipt
+      expect(attempts.map(({ outcome }) => "status" in outcome ? outcome.status : outcome._tag)).toEqual([
+        429,
+        500,
+        "Answered"
+      ])
+      expect(Duration.toMillis(attempts[1]?.wait ?? Duration.zero)).toBeGreaterThanOrEqual(50)
+      expect(server.getRequests()).toHaveLength(3)
+    }))
+
+  it.scopedLive.each(
+    [
+      [429, "rate_limit_exceeded", "RateLimited"],
+      [500, "server_error", "ProviderUnavailable"],
+      [401, "invalid_api_key", "Unauthenticated"],
+      [503, "server_error", "Overloaded"]
+    ] as const
+  )("a %i %s is %s", ([status, code, tag]) =>
+    Effect.gen(function*() {
+      const { server, url } = yield* mock
+      server.on({ model: "m" }, {
+        error: { message: "no", type: "t", code },
+        status,
+        ...(status === 429 ? { retryAfter: 2 } : {})
+      })
+      const error = failureOf(yield* Effect.exit(LlmProvider.generate("hi").pipe(Effect.provide(openAi(url, "m")))))
+      expect(error).toMatchObject({ _tag: tag, status, code, detail: "no", requestId: expect.any(String) })
+      expect(error.retryAfter).toEqual(status === 429 ? Duration.seconds(2) : undefined)
+      expect(error.receipt?.attempts).toHaveLength(1)
+    }))
+
+  it.scopedLive("a model that the server does not have", () =>
+    Effect.gen(function*() {
+      const { url } = yield* mock
+      const error = failureOf(yield* Effect.exit(LlmProvider.generate("hi").pipe(Effect.provide(openAi(url, "m")))))
+      expect(error).toMatchObject({ _tag: "ModelNotFound", status: 404, code: "no_fixture_match" })
+    }))
+})
