@@ -8,6 +8,7 @@
  */
 import * as Duration from "effect/Duration"
 import type { AllTargetsFailed, LlmError, ProviderError } from "./LlmError.ts"
+import * as Options from "./Options.ts"
 
 /**
  * What to do next.
@@ -123,8 +124,7 @@ export const mayHaveActed = (error: LlmError): boolean => {
 }
 
 /** What no classifier may change: an act is not repeated, and neither is what a reader has seen. */
-const mustStop = (error: ProviderError): boolean =>
-  (!error.idempotent && mayHaveActed(error)) || (error._tag === "StreamInterrupted" && error.handedOut)
+const mustStop = (error: ProviderError): boolean => (!error.idempotent && mayHaveActed(error)) || error.handedOut
 
 /** What stands above the table: what is not safe, what was said, what is spent. */
 const refine = (error: ProviderError, consequence: Consequence): Disposition => {
@@ -142,13 +142,27 @@ const refine = (error: ProviderError, consequence: Consequence): Disposition => 
  */
 const ofChain = (error: AllTargetsFailed, each: ReadonlyArray<Disposition>): Disposition => {
   const last = each[each.length - 1] ?? { next: "stop", blame: "provider" }
-  const wait = each.reduce<Duration.Duration | undefined>(
+  const wait = each.filter(mayRepeat).reduce<Duration.Duration | undefined>(
     (longest, { wait }) => wait === undefined ? longest : longest === undefined ? wait : Duration.max(longest, wait),
     undefined
   )
   if (error.failures.some(mustStop)) return { ...last, next: "stop" }
   if (!mayRepeat(last)) return last
   return error.spent ? { ...last, next: "elsewhereOnly" } : { ...last, wait }
+}
+
+const words = {
+  next: ["here", "elsewhereFirst", "elsewhereOnly", "largerContextOnly", "stop"],
+  blame: ["request", "key", "quota", "model", "provider"],
+  pace: ["rateLimit", "overload", "server", "connection", "timeout"]
+} as const satisfies { readonly [K in keyof Consequence]-?: ReadonlyArray<NonNullable<Consequence[K]>> }
+
+const checkRow = (tag: string, row: Partial<Consequence>): void => {
+  Options.literal("Disposition.override(rows)", tag, Object.keys(table))
+  for (const key of ["next", "blame", "pace"] as const) {
+    const value = row[key]
+    if (value !== undefined) Options.literal<string>(`Disposition.override({ ${tag}: { ${key} } })`, value, words[key])
+  }
 }
 
 /**
@@ -170,6 +184,7 @@ const ofChain = (error: AllTargetsFailed, each: ReadonlyArray<Disposition>): Dis
 export const override = (
   rows: { readonly [K in keyof typeof table]?: Partial<Consequence> }
 ): Classifier => {
+  for (const [tag, row = {}] of Object.entries(rows)) checkRow(tag, row)
   const classifyOne = (error: ProviderError) => refine(error, { ...table[error._tag], ...rows[error._tag] })
   const classifyWith: Classifier = (error) =>
     error._tag === "AllTargetsFailed" ? ofChain(error, error.failures.map(classifyOne)) : classifyOne(error)

@@ -9,7 +9,7 @@ import * as FiberRef from "effect/FiberRef"
 import * as Disposition from "./Disposition.ts"
 import * as Call from "./internal/call.ts"
 import { fromRaw, type Raw, rawOf, targetsOf } from "./internal/provider.ts"
-import { AllTargetsFailed, type LlmError, type ProviderError } from "./LlmError.ts"
+import { AllTargetsFailed, both, type LlmError, type ProviderError } from "./LlmError.ts"
 import type { Service, TargetInfo } from "./LlmProvider.ts"
 
 /**
@@ -74,7 +74,10 @@ const hasLargerWindow = (failure: ProviderError, from: TargetInfo, to: TargetInf
  */
 export const make = (services: readonly [Service, ...Array<Service>], options: Options = {}): Service => {
   const moves = options.movesOn ?? movesOn(Disposition.classify)
-  const targets = services.map((service) => ({ raw: rawOf(service), info: summary(targetsOf(service)) }))
+  const targets = services.map((service) => {
+    const all = targetsOf(service)
+    return { raw: rawOf(service), all, info: summary(all) }
+  })
 
   const run = <A, R>(ask: (raw: Raw) => Effect.Effect<A, LlmError, R>): Effect.Effect<A, LlmError, R> =>
     Effect.flatMap(FiberRef.get(Call.current), (call) => {
@@ -82,28 +85,29 @@ export const make = (services: readonly [Service, ...Array<Service>], options: O
       const remain = (targetsLeft: number) => {
         if (call !== undefined) call.elsewhere = outside + targetsLeft
       }
-      const [first, ...others] = targets as [(typeof targets)[number], ...typeof targets]
-
       const from = (
         target: (typeof targets)[number],
         others: typeof targets,
-        failures: ReadonlyArray<ProviderError>
+        before: LlmError | undefined
       ): Effect.Effect<A, LlmError, R> => {
         remain(others.length)
         return Effect.catchAll(ask(target.raw), (failure) => {
-          const all = [...failures, ...each(failure)]
           const at = others.findIndex(({ info }) => moves(failure, { from: target.info, to: info }))
           const next = others[at]
-          if (next === undefined) {
-            return Effect.fail(failures.length === 0 ? failure : allFailed(all, others.length, failure))
-          }
+          if (next === undefined) return Effect.fail(ended(before, failure, others))
           return Effect.flatMap(Clock.currentTimeMillis, (now) => {
             call?.fallBack({ _tag: "FellBack", at: now, from: call.target, to: next.info, because: failure._tag })
-            return from(next, others.slice(at + 1), all)
+            return from(next, others.slice(at + 1), before === undefined ? failure : both(before, failure))
           })
         })
       }
-      return Effect.ensuring(from(first, others, []), Effect.sync(() => remain(0)))
+      // A stream that is started again elsewhere passes over the targets that cut it, while there are others.
+      const uncut = targets.filter(({ all }) => !all.every((info) => call?.avoids(info)))
+      const [first, ...others] = (uncut.length === 0 ? targets : uncut) as [
+        (typeof targets)[number],
+        ...typeof targets
+      ]
+      return Effect.ensuring(from(first, others, undefined), Effect.sync(() => remain(0)))
     })
 
   const [first, ...others] = services
@@ -119,15 +123,15 @@ const summary = (targets: ReturnType<typeof targetsOf>): TargetInfo => {
   return windows.length === 0 ? targets[0] : { ...targets[0], contextWindow: Math.max(...windows) }
 }
 
-const each = (failure: LlmError): ReadonlyArray<ProviderError> =>
-  failure._tag === "AllTargetsFailed" ? failure.failures : [failure]
-
-const allFailed = (failures: ReadonlyArray<ProviderError>, untried: number, last: LlmError): LlmError => {
-  const [first, ...others] = failures
-  if (first === undefined) return last
-  return new AllTargetsFailed({
-    failures: [first, ...others],
-    untried: untried + (last._tag === "AllTargetsFailed" ? last.untried : 0),
-    spent: failures.some(({ spent }) => spent)
-  })
+/** The failure of a chain: with those before it, and with the number of targets that nobody asked. */
+const ended = (
+  before: LlmError | undefined,
+  failure: LlmError,
+  others: ReadonlyArray<{ readonly all: ReadonlyArray<TargetInfo> }>
+): LlmError => {
+  const untried = others.reduce((sum, { all }) => sum + all.length, 0)
+  if (before !== undefined) return both(before, failure, untried)
+  return failure._tag === "AllTargetsFailed" && untried > 0
+    ? new AllTargetsFailed({ ...failure, untried: failure.untried + untried })
+    : failure
 }

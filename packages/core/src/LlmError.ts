@@ -37,6 +37,12 @@ const common = {
   detail: Schema.optionalWith(Schema.String, { default: () => "" }),
   /** Whether the failed request may be repeated although the provider may have acted on it. */
   idempotent: Schema.optionalWith(Schema.Boolean, { default: () => true }),
+  /** The text of the answer that had arrived, of a stream cut after its first output. It is in no message and no log. */
+  partial: Schema.optionalWith(Schema.String, { default: () => "" }),
+  /** The tokens used until the failure, as far as the provider said. */
+  usage: Schema.optional(Usage),
+  /** Whether a reader has been given part of the answer; if so, nothing is repeated behind the reader's back. */
+  handedOut: Schema.optionalWith(Schema.Boolean, { default: () => false }),
   /** Whether a retry policy has already given up on this failure, so that no outer one repeats it. */
   spent: Schema.optionalWith(Schema.Boolean, { default: () => false }),
   /** The story of the call that ended with this failure. */
@@ -163,33 +169,17 @@ export class TimedOut extends Schema.TaggedError<TimedOut>("perdure/TimedOut")("
 }
 
 /**
- * A stream ended without its terminal marker, or broke. What had arrived is kept.
+ * A stream ended without its terminal marker, or broke.
  *
  * @since 0.1.0
  * @category errors
  */
 export class StreamInterrupted extends Schema.TaggedError<StreamInterrupted>("perdure/StreamInterrupted")(
   "StreamInterrupted",
-  {
-    ...common,
-    /** The text received so far. It is an answer, so it is in no message and no log. */
-    partial: Schema.optionalWith(Schema.String, { default: () => "" }),
-    /** The usage reported so far. */
-    usage: Schema.optional(Usage),
-    /** Whether any of it was handed to a reader; if so, nothing may be repeated behind the reader's back. */
-    handedOut: Schema.Boolean
-  }
+  common
 ) {
   override get message(): string {
     return say("cut the stream", this)
-  }
-  /** Everything but the partial answer, for logs; `Schema.encode` keeps it. */
-  override toJSON(): object {
-    const { partial: _, ...rest } = this
-    return rest
-  }
-  override [NodeInspectSymbol](): string {
-    return `${this.stack ?? String(this)} ${stringifyCircular(this.toJSON(), 2)}`
   }
 }
 
@@ -348,6 +338,22 @@ export const ProviderError = Schema.Union(
  */
 export type ProviderError = typeof ProviderError.Type
 
+/** Loggers print a failure by these: with everything but the partial answer, which `Schema.encode` keeps. */
+const printing: PropertyDescriptorMap = {
+  toJSON: {
+    value(this: ProviderError): object {
+      const { partial: _, ...rest } = this
+      return rest
+    }
+  },
+  [NodeInspectSymbol]: {
+    value(this: ProviderError): string {
+      return `${this.stack ?? String(this)} ${stringifyCircular(this.toJSON(), 2)}`
+    }
+  }
+}
+for (const member of ProviderError.members) Object.defineProperties(member.prototype, printing)
+
 /**
  * A fallback chain ended without an answer. It holds every target's last failure, in the order they happened.
  *
@@ -429,6 +435,16 @@ export const is = (u: unknown): u is LlmError => u instanceof Error && classes.s
 const classes = [...ProviderError.members, AllTargetsFailed]
 
 /**
+ * What {@link update} can change.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Changes = Partial<
+  Pick<ProviderError, "receipt" | "spent" | "idempotent" | "partial" | "usage" | "handedOut" | "rateLimits">
+>
+
+/**
  * A copy of a failure with some of its bookkeeping changed; the stack stays that of the original.
  *
  * @since 0.1.0
@@ -436,8 +452,26 @@ const classes = [...ProviderError.members, AllTargetsFailed]
  */
 export const update = <E extends LlmError>(
   error: E,
-  changes: { readonly receipt?: Receipt; readonly spent?: boolean; readonly idempotent?: boolean }
+  changes: Changes
 ): E => copy<LlmError>(error, changes) as E
+
+/**
+ * Two failures, one after the other, as one that holds them both, flat and in order.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const both = (first: LlmError, second: LlmError, untried = 0): AllTargetsFailed => {
+  const [head, ...tail] = each(first)
+  return new AllTargetsFailed({
+    failures: [head, ...tail, ...each(second)],
+    untried: untried + (second._tag === "AllTargetsFailed" ? second.untried : 0),
+    spent: first.spent || second.spent || [...each(first), ...each(second)].some(({ spent }) => spent)
+  })
+}
+
+const each = (error: LlmError): AllTargetsFailed["failures"] =>
+  error._tag === "AllTargetsFailed" ? error.failures : [error]
 
 /**
  * Prepares a provider's own words for an error: the given secrets and anything shaped like a credential are replaced,

@@ -5,21 +5,24 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Fallback from "./Fallback.ts"
+import { type WhenCut, whenCut as whenCutRef } from "./internal/call.ts"
 import { commit } from "./internal/commit.ts"
-import * as Options from "./internal/options.ts"
+import { copy } from "./internal/copy.ts"
 import { fromRaw, leaf, type Raw, RawId, rawOf, targetsOf } from "./internal/provider.ts"
 import { InvalidRequest, type LlmError } from "./LlmError.ts"
 import * as LlmRequest from "./LlmRequest.ts"
 import type { LlmResponse } from "./LlmResponse.ts"
+import * as Options from "./Options.ts"
 import type { Policy } from "./Policy.ts"
 import type { Target } from "./Receipt.ts"
-import type { StreamPart } from "./StreamPart.ts"
+import { type StreamPart, toResponse } from "./StreamPart.ts"
 
 /**
  * A target with what is known of it.
@@ -85,6 +88,28 @@ export interface MakeOptions extends TargetInfo {
    * refused with `InvalidRequest`.
    */
   readonly stream?: ((request: LlmRequest.LlmRequest) => Stream.Stream<StreamPart, LlmError>) | undefined
+  /** The time limits of its streams. */
+  readonly limits?: StreamLimits | undefined
+}
+
+/**
+ * The time limits of a stream. Only output feeds them: text, reasoning and tool calls, not pings, comments and usage; and
+ * only the time in which the reader waits counts. When one is passed, the stream fails with `TimedOut`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface StreamLimits {
+  /**
+   * From the request to the first output: phase `firstOutput`.
+   * @default no limit
+   */
+  readonly firstOutput?: Duration.DurationInput | undefined
+  /**
+   * From one output to the next: phase `idle`.
+   * @default no limit
+   */
+  readonly idle?: Duration.DurationInput | undefined
 }
 
 /**
@@ -122,13 +147,16 @@ export const make = (options: MakeOptions): Service => {
       ? {}
       : { contextWindow: Options.integer("LlmProvider.make({ contextWindow })", options.contextWindow, 1) })
   }
-  const { generate, stream } = options
+  const { generate, limits = {}, stream } = options
+  const limit = (name: keyof StreamLimits) =>
+    limits[name] === undefined ? undefined : Options.duration(`LlmProvider.make({ limits: { ${name} } })`, limits[name])
+  const checked = { firstOutput: limit("firstOutput"), idle: limit("idle") }
   const open: Raw["open"] = stream === undefined
     ? () =>
       Effect.fail(
         new InvalidRequest({ provider: target.provider, model: target.model, detail: "this provider does not stream" })
       )
-    : (request) => commit(stream(request), target)
+    : (request) => commit(stream(request), { provider: target.provider, model: target.model }, checked)
   return fromRaw(leaf(target, { generate, open }), [target])
 }
 
@@ -141,6 +169,21 @@ export const make = (options: MakeOptions): Service => {
 export const layer = (options: MakeOptions): Layer.Layer<LlmProvider> => Layer.succeed(LlmProvider, make(options))
 
 /**
+ * How {@link generate} asks.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface GenerateOptions {
+  /**
+   * `"stream"` asks for a stream and puts the answer together from it, so that a stall is noticed by the stream's limits
+   * long before a whole answer is overdue, and a cut stream is a failure that policies repeat as any other.
+   * @default "request"
+   */
+  readonly via?: "request" | "stream" | undefined
+}
+
+/**
  * Asks the provider for a complete answer. The response, or the failure, carries the receipt of the call.
  *
  * A prompt is text for the user's one message; give a request, or its fields, for anything else. A field out of range
@@ -149,33 +192,79 @@ export const layer = (options: MakeOptions): Layer.Layer<LlmProvider> => Layer.s
  * @since 0.1.0
  * @category calling
  */
-export const generate = (input: LlmRequest.Input): Effect.Effect<LlmResponse, LlmError, LlmProvider> => {
+export const generate = (
+  input: LlmRequest.Input,
+  options: GenerateOptions = {}
+): Effect.Effect<LlmResponse, LlmError, LlmProvider> => {
   const request = LlmRequest.make(input)
-  return Effect.flatMap(LlmProvider, (provider) => tracked(provider).generate(request))
+  const via = Options.literal("LlmProvider.generate({ via })", options.via ?? "request", ["request", "stream"])
+  if (via === "request") return Effect.flatMap(LlmProvider, (provider) => tracked(provider).generate(request))
+  return Effect.flatMap(LlmProvider, (provider) =>
+    Effect.map(
+      Stream.runCollect(stream(request, { whenCut: "buffer" })),
+      (parts) => toResponse(parts, targetsOf(provider)[0])
+    )).pipe(
+      Effect.map((response) => copy(response, { provider: response.receipt.served?.provider ?? response.provider }))
+    )
+}
+
+/**
+ * How a stream is read.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface StreamOptions {
+  /**
+   * What to do when the stream is cut after its first output.
+   *
+   * - `fail`: fail with what had arrived, `partial` and `usage`, in the failure.
+   * - `restart`: ask another target (the same one once more where there is no other), and announce it with a `Restarted`
+   *   part, which tells the reader to discard what came before. Not after a tool call was handed out.
+   * - `buffer`: hand out nothing before the answer is complete, so that a cut is repeated unseen.
+   *
+   * @default "fail"
+   */
+  readonly whenCut?: WhenCut | undefined
 }
 
 /**
  * Opens a stream: succeeds at its first output, fails as `generate` would when it fails before. The connection is closed
- * with the scope.
+ * with the scope. The parts can be read once.
  *
  * @since 0.1.0
  * @category calling
  */
-export const open = (input: LlmRequest.Input): Effect.Effect<Opened, LlmError, LlmProvider | Scope.Scope> => {
+export const open = (
+  input: LlmRequest.Input,
+  options: StreamOptions = {}
+): Effect.Effect<Opened, LlmError, LlmProvider | Scope.Scope> => {
   const request = LlmRequest.make(input)
-  return Effect.flatMap(LlmProvider, (provider) => tracked(provider).open(request))
+  const whenCut = Options.literal("LlmProvider.stream({ whenCut })", options.whenCut ?? "fail", [
+    "fail",
+    "restart",
+    "buffer"
+  ])
+  return Effect.locally(
+    Effect.flatMap(LlmProvider, (provider) => tracked(provider).open(request)),
+    whenCutRef,
+    whenCut
+  )
 }
 
 /**
  * The parts of a streamed answer, the last of which is a `Finish` with the receipt. What fails before the first output
- * is retried and falls back as the layer's policies say; what fails after it fails the stream. Not reading to the end, or
- * being interrupted, closes the connection at once.
+ * is retried and falls back as the layer's policies say; what fails after it is up to {@link StreamOptions}. Not reading
+ * to the end, or being interrupted, closes the connection at once.
  *
  * @since 0.1.0
  * @category calling
  */
-export const stream = (input: LlmRequest.Input): Stream.Stream<StreamPart, LlmError, LlmProvider> =>
-  Stream.unwrapScoped(Effect.map(open(input), ({ parts }) => parts))
+export const stream = (
+  input: LlmRequest.Input,
+  options: StreamOptions = {}
+): Stream.Stream<StreamPart, LlmError, LlmProvider> =>
+  Stream.unwrapScoped(Effect.map(open(input, options), ({ parts }) => parts))
 
 /** A service whose uses are calls; ours are already. */
 const tracked = (service: Service): Service =>

@@ -8,11 +8,10 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberRef from "effect/FiberRef"
 import { dual } from "effect/Function"
-import * as Option from "effect/Option"
 import { type Pipeable, pipeArguments } from "effect/Pipeable"
 import * as CallInternal from "./internal/call.ts"
-import * as Options from "./internal/options.ts"
 import { TimedOut } from "./LlmError.ts"
+import * as Options from "./Options.ts"
 import * as Retry from "./Retry.ts"
 
 /**
@@ -126,23 +125,17 @@ export const timeout = (duration: Duration.DurationInput): Policy<unknown, Timed
     (self) =>
       CallInternal.tracked(
         Effect.flatMap(FiberRef.get(CallInternal.current), (call) => {
-          const before = call?.attempts.length ?? 0
-          return Effect.flatMap(
-            Effect.timeoutOption(self, limit),
-            Option.match({
-              onSome: Effect.succeed,
-              onNone: () => {
-                const failure = new TimedOut({
-                  ...call?.target ?? { provider: "unknown", model: "unknown" },
-                  phase: "attempt",
-                  limit,
-                  idempotent: call?.idempotent ?? true
-                })
-                call?.blame(before, failure)
-                return Effect.fail(failure)
-              }
+          const expire = Effect.suspend(() => {
+            const failure = new TimedOut({
+              ...call?.target ?? { provider: "unknown", model: "unknown" },
+              phase: "attempt",
+              limit,
+              idempotent: call?.idempotent ?? true
             })
-          )
+            if (call !== undefined) call.cut = failure
+            return Effect.fail(failure)
+          })
+          return Effect.raceFirst(self, Effect.zipRight(Effect.sleep(limit), expire))
         })
       )
   )

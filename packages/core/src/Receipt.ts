@@ -69,7 +69,7 @@ export class Attempt extends Schema.Class<Attempt>("perdure/Attempt")({
   start: millis("startMs"),
   /** How long nothing was running before this attempt: a backoff, an obeyed `Retry-After`, a queue. Encoded as `waitMs`. */
   wait: millis("waitMs"),
-  /** How long the attempt ran; for a stream, until its first output. Encoded as `durationMs`. */
+  /** How long the attempt ran; for a stream, until it ended. Encoded as `durationMs`. */
   duration: millis("durationMs"),
   outcome: Outcome
 }) {}

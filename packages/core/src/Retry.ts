@@ -24,9 +24,9 @@ import * as ScheduleInterval from "effect/ScheduleInterval"
 import * as Disposition from "./Disposition.ts"
 import * as Backoff from "./internal/backoff.ts"
 import * as CallInternal from "./internal/call.ts"
-import * as Options from "./internal/options.ts"
 import { initial, millisOr, next, type Parts, type State } from "./internal/retry.ts"
 import * as LlmError from "./LlmError.ts"
+import * as Options from "./Options.ts"
 import { Bases, Exponential, FromSchedule, Jitter, RetrySpec } from "./RetrySpec.ts"
 
 /**
@@ -159,6 +159,14 @@ export const fromSchedule = <E>(schedule: Schedule.Schedule<unknown, E>, name = 
 export const fromSpec = (spec: RetrySpec): Retry => {
   Options.check("Retry.fromSpec(spec.backoff)", spec.backoff._tag, spec.backoff._tag === "Exponential", "Exponential")
   Options.check("Retry.fromSpec(spec.classifier)", spec.classifier, spec.classifier === "default", "default")
+  const { backoff, bases: { ...own }, cap, maxRetryAfter, within: time } = spec
+  if (backoff._tag === "Exponential") {
+    Options.duration("Retry.fromSpec(spec.backoff.base)", backoff.base)
+    Options.number("Retry.fromSpec(spec.backoff.factor)", backoff.factor, 1)
+  }
+  for (const [name, value] of Object.entries({ ...own, cap, maxRetryAfter, within: time })) {
+    if (value !== undefined) Options.duration(`Retry.fromSpec(spec.${name})`, value)
+  }
   return build(spec, { classify: Disposition.classify, schedule: undefined })
 }
 

@@ -17,14 +17,9 @@ export const absurd: Duration.Duration = Duration.days(366)
 
 const absurdMillis = Duration.toMillis(absurd)
 
-/** More than the error of adding up decimals in floating point, less than anybody can wait: a hundredth of a microsecond. */
-const rounding = 1e-5
-
 /** Whole milliseconds, rounded up so that a wait is never shorter than asked. */
 const fromMillis = (millis: number): Option.Option<Duration.Duration> =>
-  millis >= 0 && millis <= absurdMillis
-    ? Option.some(Duration.millis(Math.max(0, Math.ceil(millis - rounding))))
-    : Option.none()
+  millis >= 0 && millis <= absurdMillis ? Option.some(Duration.millis(Math.ceil(millis - 1e-6))) : Option.none()
 
 const decimal = /^\d+(?:\.\d+)?$/
 

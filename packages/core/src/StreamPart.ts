@@ -4,7 +4,8 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
-import { FinishReason, Usage } from "./LlmResponse.ts"
+import type { AssistantPart } from "./LlmRequest.ts"
+import { FinishReason, LlmResponse, Usage } from "./LlmResponse.ts"
 import * as Receipt from "./Receipt.ts"
 
 /** More of the answer's text. @since 0.1.0 @category parts */
@@ -78,4 +79,85 @@ export const isOutput = (part: StreamPart): boolean => {
     case "Restarted":
       return false
   }
+}
+
+/**
+ * A complete answer as the parts of a stream, each piece of content in one part; usage and `Finish` come last.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const fromResponse = (response: LlmResponse): ReadonlyArray<StreamPart> => [
+  ...response.content.flatMap((part): ReadonlyArray<StreamPart> => {
+    switch (part._tag) {
+      case "Text":
+        return [TextDelta.make({ text: part.text })]
+      case "Reasoning":
+        return [ReasoningDelta.make({ text: part.text })]
+      case "ToolCall":
+        return [
+          ToolCallStart.make({ id: part.id, name: part.name }),
+          ToolCallDelta.make({ id: part.id, arguments: part.arguments }),
+          ToolCallEnd.make({ id: part.id })
+        ]
+    }
+  }),
+  UsagePart.make({ usage: response.usage }),
+  Finish.make({ finishReason: response.finishReason, model: response.model })
+]
+
+/**
+ * The complete answer that the parts of a stream make up: deltas joined, tool calls put together, the last usage. What
+ * came before a `Restarted` part is left out. The provider is the one given, and so is the model unless the last part
+ * names one.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const toResponse = (parts: Iterable<StreamPart>, target: Receipt.Target): LlmResponse => {
+  let content: Array<AssistantPart> = []
+  let usage = new Usage({})
+  let finish: typeof Finish.Type | undefined
+  const append = (part: AssistantPart) => {
+    const last = content.at(-1)
+    if ((part._tag === "Text" || part._tag === "Reasoning") && last?._tag === part._tag) {
+      content[content.length - 1] = { ...last, text: last.text + part.text }
+    } else content.push(part)
+  }
+  for (const part of parts) {
+    switch (part._tag) {
+      case "TextDelta":
+        append({ _tag: "Text", text: part.text })
+        break
+      case "ReasoningDelta":
+        append({ _tag: "Reasoning", text: part.text })
+        break
+      case "ToolCallStart":
+        content.push({ _tag: "ToolCall", id: part.id, name: part.name, arguments: "" })
+        break
+      case "ToolCallDelta":
+        content = content.map((one) =>
+          one._tag === "ToolCall" && one.id === part.id ? { ...one, arguments: one.arguments + part.arguments } : one
+        )
+        break
+      case "ToolCallEnd":
+        break
+      case "Usage":
+        usage = part.usage
+        break
+      case "Finish":
+        finish = part
+        break
+      case "Restarted":
+        content = []
+    }
+  }
+  return new LlmResponse({
+    provider: target.provider,
+    model: finish?.model ?? target.model,
+    content: content.filter((part) => part._tag === "ToolCall" || part.text !== ""),
+    finishReason: finish?.finishReason ?? "other",
+    usage,
+    ...(finish === undefined ? {} : { receipt: finish.receipt })
+  })
 }

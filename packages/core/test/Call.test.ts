@@ -125,7 +125,7 @@ describe("the receipt of a call", () => {
       const response = yield* LlmProvider.generate("hello").pipe(
         Effect.provideService(LlmProvider.LlmProvider, byHand)
       )
-      expect(response.receipt.served).toEqual({ provider: "unknown", model: "gpt-4o-2024-08-06" })
+      expect(response.receipt.served).toEqual({ provider: "openai", model: "gpt-4o-2024-08-06" })
       assert.strictEqual(response.receipt.attempts.length, 1)
     }))
 })

@@ -7,7 +7,8 @@
 import type * as Duration from "effect/Duration"
 import { LlmError } from "perdure"
 import type { LlmResponse, Receipt } from "perdure"
-import * as Options from "./internal/options.ts"
+import { Options } from "perdure"
+import { built } from "./internal/options.ts"
 import type { Broken, Fail } from "./Script.ts"
 
 /**
@@ -52,10 +53,10 @@ const failure = <A extends Details>(
     requestId,
     shouldRetry,
     detail: LlmError.detail(detail),
-    retryAfter: retryAfter === undefined ? undefined : Options.duration(`${name}(retryAfter)`, retryAfter)
+    retryAfter: retryAfter === undefined ? undefined : Options.duration(`${name}(retryAfter)`, retryAfter, "zero")
   }
   const build: Fail["error"] = (where) => error({ ...where.by, ...common }, where)
-  Options.built(`${name}(details)`, given, () => build(nowhere))
+  built(`${name}(details)`, given, () => build(nowhere))
   return { _tag: "Fail", name, error: build }
 }
 
@@ -136,7 +137,7 @@ export const timedOut = (
     readonly limit?: Duration.DurationInput | undefined
   } = {}
 ): Fail => {
-  const limit = details.limit === undefined ? undefined : Options.duration("timedOut({ limit })", details.limit)
+  const limit = details.limit === undefined ? undefined : Options.duration("timedOut({ limit })", details.limit, "zero")
   return failure(
     "timedOut",
     details,

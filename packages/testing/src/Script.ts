@@ -9,7 +9,8 @@
 import type * as Duration from "effect/Duration"
 import { LlmRequest, LlmResponse, StreamPart } from "perdure"
 import type { LlmError, Receipt } from "perdure"
-import * as Options from "./internal/options.ts"
+import { Options } from "perdure"
+import { built } from "./internal/options.ts"
 
 /**
  * A complete answer. Read as a stream, it comes word by word, then its usage where it has one, then the `Finish`.
@@ -194,7 +195,7 @@ export const answer = (fields: string | AnswerFields): Answer => {
       usage: new LlmResponse.Usage(usage),
       extras
     })
-  Options.built("answer(fields)", fields, () => response({ provider: "", model: "" }))
+  built("answer(fields)", fields, () => response({ provider: "", model: "" }))
   return { _tag: "Answer", response }
 }
 
@@ -208,7 +209,7 @@ const reasonOf = (callsTools: boolean): LlmResponse.FinishReason => callsTools ?
  */
 export const after = (duration: Duration.DurationInput, step: Step): After => ({
   _tag: "After",
-  duration: Options.duration("after(duration)", duration),
+  duration: Options.duration("after(duration)", duration, "zero"),
   step
 })
 
@@ -255,7 +256,7 @@ export const stream = (pieces: ReadonlyArray<Piece>): Streamed => {
  */
 export const pause = (duration: Duration.DurationInput): Pause => ({
   _tag: "Pause",
-  duration: Options.duration("pause(duration)", duration)
+  duration: Options.duration("pause(duration)", duration, "zero")
 })
 
 /**

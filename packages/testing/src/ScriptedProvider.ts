@@ -14,7 +14,7 @@ import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import { LlmProvider } from "perdure"
 import type { LlmError, LlmRequest } from "perdure"
-import * as Checked from "./internal/options.ts"
+import { Options as Checked } from "perdure"
 import { entriesOf, Player } from "./internal/player.ts"
 import type { Script } from "./Script.ts"
 

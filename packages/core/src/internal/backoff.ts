@@ -18,7 +18,8 @@ export const exponential = (base: number, factor: number, n: number, cap: number
 /**
  * Spreads a capped delay. The cap comes first and jitter only goes down from it, so it is a hard ceiling and there is
  * still spread at the ceiling. `full` and `equal` are as in "Exponential Backoff And Jitter" (AWS Architecture Blog,
- * 2015); so is `decorrelated`, which grows from the wait before it instead of from the number of failures.
+ * 2015); so is `decorrelated`, which grows from the wait before it instead of from the number of failures. A wait before
+ * it that was shorter than this base, as after a failure of another class, counts as the base, or no spread would be left.
  */
 export const spread = (jitter: Jitter, delay: number, base: number, previous: number, cap: number): Range => {
   switch (jitter) {
@@ -31,7 +32,7 @@ export const spread = (jitter: Jitter, delay: number, base: number, previous: nu
     case "decorrelated": {
       const ceiling = Math.min(cap, longest)
       const floor = Math.min(base, ceiling)
-      return { floor, width: Math.min(ceiling, Math.max(floor, previous * 3)) - floor }
+      return { floor, width: Math.min(ceiling, Math.max(floor, previous) * 3) - floor }
     }
   }
 }

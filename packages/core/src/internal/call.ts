@@ -7,7 +7,6 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as FiberRef from "effect/FiberRef"
 import { globalValue } from "effect/GlobalValue"
@@ -17,6 +16,9 @@ import * as LlmError from "../LlmError.ts"
 import { LlmResponse } from "../LlmResponse.ts"
 import * as Receipt from "../Receipt.ts"
 import { copy } from "./copy.ts"
+
+/** What to do when a stream is cut after its first output. */
+export type WhenCut = "fail" | "restart" | "buffer"
 
 interface Recorded {
   readonly number: number
@@ -45,6 +47,11 @@ export class Call {
   /** How many other targets could still be asked after the one at work. */
   elsewhere: number
   fellBack = false
+  /** Set by a policy before it interrupts what runs inside: the attempts then ended by this, not by the caller. */
+  cut: LlmError.LlmError | undefined
+  private readonly avoided = new Set<string>()
+  /** What the reader of a stream wants when it is cut after its first output. */
+  readonly whenCut: WhenCut
   readonly startedAt: number
   readonly parent: Call | undefined
   private readonly requested: Receipt.Target | undefined
@@ -54,12 +61,14 @@ export class Call {
     startedAt: number,
     requested: Receipt.Target | undefined,
     parent: Call | undefined,
-    observers: ReadonlyArray<Observer>
+    observers: ReadonlyArray<Observer>,
+    whenCut: WhenCut
   ) {
     this.startedAt = startedAt
     this.requested = requested
     this.parent = parent
     this.observers = observers
+    this.whenCut = whenCut
     this.elsewhere = parent?.elsewhere ?? 0
   }
 
@@ -74,9 +83,14 @@ export class Call {
     }
   }
 
+  /** The call that all of this is for: its attempts are those of the receipt that the caller gets. */
+  private get outermost(): Call {
+    return this.parent?.outermost ?? this
+  }
+
   begin(target: Receipt.Target, now: number): Recorded {
     const attempt: Recorded = {
-      number: this.attempts.length + 1,
+      number: this.outermost.attempts.length + 1,
       target,
       start: now,
       end: undefined,
@@ -88,24 +102,37 @@ export class Call {
   }
 
   /** Ends an attempt; only the first end counts. */
-  end(attempt: Recorded, outcome: Receipt.Outcome, now: number): void {
+  end(attempt: Recorded, how: Receipt.Outcome, now: number): void {
     if (attempt.outcome !== undefined) return
+    const outcome = how._tag === "Interrupted" && this.cutBy !== undefined ? failed(this.cutBy) : how
     attempt.end = now
     attempt.outcome = outcome
     this.emit({ _tag: "AttemptEnded", at: now, attempt: attempt.number, target: attempt.target, outcome })
   }
 
-  /** The attempts from index `from` on were interrupted because of this failure, not by the caller. */
-  blame(from: number, error: LlmError.LlmError): void {
-    for (const attempt of this.attempts.slice(from)) {
-      if (attempt.outcome?._tag === "Interrupted") attempt.outcome = failed(error)
-    }
+  /** Ends what is still running, when the caller leaves. */
+  endAll(now: number): void {
+    for (const attempt of this.attempts) this.end(attempt, interrupted, now)
+  }
+
+  /** The failure for which a policy interrupts what runs inside this call. */
+  private get cutBy(): LlmError.LlmError | undefined {
+    return this.cut ?? this.parent?.cutBy
   }
 
   /** A fallback moves on; told to every call around this one. */
   fallBack(event: Extract<Event, { _tag: "FellBack" }>): void {
     for (let call: Call | undefined = this; call !== undefined; call = call.parent) call.fellBack = true
     this.emit(event)
+  }
+
+  /** A target whose stream was cut after its first output is not asked again while there are others. */
+  avoid(target: Receipt.Target): void {
+    this.avoided.add(targetKey(target))
+  }
+
+  avoids(target: Receipt.Target): boolean {
+    return this.avoided.has(targetKey(target)) || this.parent?.avoids(target) === true
   }
 
   notIdempotent(): void {
@@ -168,6 +195,14 @@ export const observers: FiberRef.FiberRef<ReadonlyArray<Observer>> = globalValue
   () => FiberRef.unsafeMake<ReadonlyArray<Observer>>([], shared)
 )
 
+/** What the reader of the streams opened by this fiber wants. */
+export const whenCut: FiberRef.FiberRef<WhenCut> = globalValue(
+  Symbol.for("perdure/Call/whenCut"),
+  () => FiberRef.unsafeMake<WhenCut>("fail", shared)
+)
+
+const targetKey = ({ model, provider }: Receipt.Target): string => `${provider}/${model}`
+
 /** The time on the fiber's `Clock`, without an effect of its own. */
 export const nowOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>): number =>
   Context.get(fiber.currentDefaultServices, Clock.Clock).unsafeCurrentTimeMillis()
@@ -175,13 +210,14 @@ export const nowOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>): number =>
 /** Begins a call on this fiber, inside the one it works for already, if any. */
 const start = (fiber: Fiber.RuntimeFiber<unknown, unknown>, requested: Receipt.Target | undefined): Call => {
   const parent = fiber.getFiberRef(current)
-  const call = new Call(nowOf(fiber), requested, parent, fiber.getFiberRef(observers))
+  const call = new Call(nowOf(fiber), requested, parent, fiber.getFiberRef(observers), fiber.getFiberRef(whenCut))
   if (parent === undefined) call.emit({ _tag: "Started", at: call.startedAt, requested: call.target })
   return call
 }
 
 /** Writes the receipt, and tells the observers when this was the outermost call. */
 export const finish = (call: Call, now: number, outcome: "Answered" | "Failed" | "Interrupted"): Receipt.Receipt => {
+  if (outcome === "Interrupted") call.endAll(now)
   const receipt = call.receipt(now)
   if (call.parent === undefined) call.emit({ _tag: "Ended", at: now, outcome, receipt })
   return receipt
@@ -225,18 +261,7 @@ export const tracked = <A, E, R>(self: Effect.Effect<A, E, R>, requested?: Recei
     return Effect.succeed(value instanceof LlmResponse ? copy<LlmResponse>(value, { receipt }) as typeof value : value)
   })
 
-/** Ends an attempt by how its effect ended. A defect is recorded by what it says, since it has no class of ours. */
-export const endAttempt = (
-  call: Call,
-  attempt: Recorded,
-  exit: Exit.Exit<LlmResponse, LlmError.LlmError>,
-  now: number
-) =>
-  Exit.match(exit, {
-    onSuccess: (response) => call.end(attempt, { _tag: "Answered", model: response.model }, now),
-    onFailure: (cause) => call.end(attempt, outcomeOfCause(cause), now)
-  })
-
+/** What the receipt keeps of a cause. A defect has no class of ours, and what it says may hold anything. */
 export const outcomeOfCause = (cause: Cause.Cause<LlmError.LlmError>): Receipt.Outcome => {
   const failure = Cause.failureOption(cause)
   if (Option.isSome(failure)) return failed(failure.value)

@@ -1,16 +1,13 @@
 /**
- * What stands between a provider's code and the service that programs see: recording attempts, and making each use of
- * the service one call.
+ * What stands between a provider's code and the service that programs see.
  *
- * A service has a raw side, which must run inside a call and adds to it, and a public side, which begins one. Layers that
- * wrap layers build on the raw side, so however many policies are stacked, there is one call and one receipt.
+ * A service has a raw side, which must run inside a call and adds to it, and a public side, where each use is a call.
+ * Layers that wrap layers build on the raw side, so however many policies are stacked, there is one call and one receipt.
  */
 import * as Chunk from "effect/Chunk"
-import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
-import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as LlmError from "../LlmError.ts"
@@ -19,6 +16,7 @@ import type { LlmRequest } from "../LlmRequest.ts"
 import type { LlmResponse } from "../LlmResponse.ts"
 import type { StreamPart } from "../StreamPart.ts"
 import * as Call from "./call.ts"
+import { follow, onEnd } from "./follow.ts"
 
 /** The raw side. */
 export interface Raw {
@@ -43,12 +41,17 @@ export const rawOf = (service: Service): Raw => service[RawId] ?? leaf(targetsOf
 /** The public side: each use of it is one call. */
 export const fromRaw = (raw: Raw, targets: readonly [TargetInfo, ...Array<TargetInfo>]): Service => {
   const { model, provider } = targets[0]
-  const requested = { provider, model }
+  const requested = targets[0] === unknownTarget ? undefined : { provider, model }
   return {
     targets,
     [RawId]: raw,
     generate: (request) => Call.tracked(raw.generate(request), requested),
-    open: (request) => Call.inCall(raw.open(request), requested, ({ parts }, call) => follow(parts, call))
+    open: (request) =>
+      Call.inCall(
+        raw.open(request),
+        requested,
+        (opened, call) => follow(opened, call, raw.open(request), Math.max(1, targets.length - 1))
+      )
   }
 }
 
@@ -56,116 +59,99 @@ const notIdempotent = (error: LlmError.LlmError) =>
   error._tag === "AllTargetsFailed" ? error : LlmError.update(error, { idempotent: false })
 
 /** A provider's own code, with each use of it recorded as an attempt of the call around it. */
-export const leaf = ({ model, provider }: TargetInfo, run: Raw): Raw => {
-  const target = { provider, model }
+export const leaf = (info: TargetInfo, run: Raw): Raw => {
+  const target = { provider: info.provider, model: info.model }
 
-  const attempt = <A, R, R2>(
+  /** Runs `use` as an attempt of the current call. */
+  const attempt = <A, R>(
     request: LlmRequest,
-    use: (request: LlmRequest) => Effect.Effect<A, LlmError.LlmError, R>,
-    record: (
-      effect: Effect.Effect<A, LlmError.LlmError, R>,
-      call: Call.Call,
-      attempt: Call.Recorded
-    ) => Effect.Effect<A, LlmError.LlmError, R2>
+    use: (call: Call.Call, end: EndAttempt) => Effect.Effect<A, LlmError.LlmError, R>
   ) =>
-    Effect.withFiberRuntime<A, LlmError.LlmError, R | R2>((fiber) => {
-      const effect = Effect.suspend(() => use(request))
+    Effect.withFiberRuntime<A, LlmError.LlmError, R>((fiber) => {
       const call = fiber.getFiberRef(Call.current)
-      if (call === undefined) return effect
+      if (call === undefined) return Effect.dieMessage("the raw side of a provider runs inside a call")
       if (!request.idempotent) call.notIdempotent()
-      return record(
-        request.idempotent ? effect : Effect.mapError(effect, notIdempotent),
-        call,
-        call.begin(target, Call.nowOf(fiber))
-      )
+      // A hand-written service may be a wrapper around one of ours, which records its attempts itself.
+      const wrapper = info === unknownTarget
+      const before = call.attempts.length
+      const startedAt = Call.nowOf(fiber)
+      const begun = wrapper ? undefined : call.begin(target, startedAt)
+      return use(call, (outcome, answered) => {
+        if (wrapper && call.attempts.length > before) return
+        call.end(begun ?? call.begin(answered ?? target, startedAt), outcome, Call.nowOf(fiber))
+      })
     })
+
+  /** What a failure must say of the request, on the way of opening and in the middle of the stream alike. */
+  const mark = (request: LlmRequest) => request.idempotent ? (error: LlmError.LlmError) => error : notIdempotent
 
   return {
     generate: (request) =>
       attempt(
         request,
-        run.generate,
-        (effect, call, recorded) =>
-          Effect.onExit(effect, (exit) =>
-            Effect.clockWith((clock) => {
-              Call.endAttempt(call, recorded, exit, clock.unsafeCurrentTimeMillis())
-              return Effect.void
-            }))
+        (_, end) =>
+          Effect.onExit(Effect.mapError(Effect.suspend(() => run.generate(request)), mark(request)), (exit) => {
+            if (Exit.isSuccess(exit)) end({ _tag: "Answered", model: exit.value.model }, exit.value)
+            else end(Call.outcomeOfCause(exit.cause))
+            return Effect.void
+          })
       ),
-    open: (request) => attempt(request, run.open, (effect, call, recorded) => inOwnScope(effect, call, recorded))
+    open: (request) =>
+      attempt(
+        request,
+        (call, end) =>
+          inOwnScope(Effect.suspend(() => run.open(request)), call.whenCut === "buffer", mark(request), target, end)
+      )
   }
 }
 
+/** Ends an attempt, with what is known by then of who answered. */
+type EndAttempt = (outcome: Parameters<Call.Call["end"]>[1], answered?: TargetInfo) => void
+
 /**
  * Opens a stream in a scope of its own, so that a failed attempt lets go of its socket at once and not only when the
- * whole call ends, and records how the stream ends.
+ * whole call ends, and tells how the stream ends. Where the reader wants it whole, it is read to its end here, so that a
+ * cut is a failure of opening.
  */
-const inOwnScope = <R>(
-  open: Effect.Effect<Opened, LlmError.LlmError, R>,
-  call: Call.Call,
-  attempt: Call.Recorded
-): Effect.Effect<Opened, LlmError.LlmError, R | Scope.Scope> =>
+const inOwnScope = (
+  open: Effect.Effect<Opened, LlmError.LlmError, Scope.Scope>,
+  whole: boolean,
+  mark: (error: LlmError.LlmError) => LlmError.LlmError,
+  target: TargetInfo,
+  end: EndAttempt
+): Effect.Effect<Opened, LlmError.LlmError, Scope.Scope> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function*() {
-      const clock = yield* Effect.clock
       const scope = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.sequential)
-      const end = (outcome: Parameters<typeof call.end>[1]) =>
-        call.end(attempt, outcome, clock.unsafeCurrentTimeMillis())
       yield* Scope.addFinalizer(scope, Effect.sync(() => end({ _tag: "Interrupted" })))
-      const exit = yield* Effect.exit(restore(Scope.extend(open, scope)))
+      const exit = yield* Effect.exit(restore(Scope.extend(whole ? Effect.flatMap(open, buffered) : open, scope)))
       if (Exit.isFailure(exit)) {
-        end(Call.outcomeOfCause(exit.cause))
+        const failure = Exit.mapError(exit, mark)
+        if (Exit.isFailure(failure)) end(Call.outcomeOfCause(failure.cause))
         yield* Scope.close(scope, exit)
-        return yield* exit
+        return yield* failure
       }
       return {
         parts: onEnd(
-          exit.value.parts,
+          Stream.mapError(exit.value.parts, mark),
           (finish) => {
-            end({ _tag: "Answered", model: finish.model ?? attempt.target.model })
+            end({ _tag: "Answered", model: finish.model ?? target.model })
             return finish
           },
-          (error) => {
-            end(Call.failed(error))
-            return error
+          (cause) => {
+            end(Call.outcomeOfCause(cause))
+            return cause
           }
         )
       }
     })
   )
 
-type Finish = Extract<StreamPart, { _tag: "Finish" }>
-
-/** Changes the last part of a stream, or the failure that it ends with. Looks only at the last part of each chunk. */
-const onEnd = (
-  parts: Opened["parts"],
-  onFinish: (finish: Finish) => Finish,
-  onFailure: (error: LlmError.LlmError) => LlmError.LlmError
-): Opened["parts"] =>
-  parts.pipe(
-    Stream.mapChunks((chunk) => {
-      const last = Option.getOrUndefined(Chunk.last(chunk))
-      return last?._tag === "Finish" ? Chunk.append(Chunk.dropRight(chunk, 1), onFinish(last)) : chunk
-    }),
-    Stream.mapError(onFailure)
+/** Reads a stream to its end. What fails on the way was handed to nobody. */
+const buffered = ({ parts }: Opened): Effect.Effect<Opened, LlmError.LlmError> =>
+  Stream.runCollect(parts).pipe(
+    Effect.mapError((error) =>
+      error._tag === "AllTargetsFailed" ? error : LlmError.update(error, { handedOut: false, partial: "" })
+    ),
+    Effect.map((all: Chunk.Chunk<StreamPart>) => ({ parts: Stream.fromChunk(all) }))
   )
-
-/** Lets a call last as long as its stream: the receipt comes with the last part, with the failure, or when it is left. */
-const follow = (parts: Opened["parts"], call: Call.Call): Effect.Effect<Opened, never, Scope.Scope> =>
-  Effect.flatMap(Effect.clock, (clock: Clock.Clock) => {
-    let ended = false
-    const finish = (outcome: Parameters<typeof Call.finish>[2]) => {
-      ended = true
-      return Call.finish(call, clock.unsafeCurrentTimeMillis(), outcome)
-    }
-    return Effect.as(
-      Effect.addFinalizer(() => Effect.sync(() => ended ? undefined : finish("Interrupted"))),
-      {
-        parts: onEnd(
-          parts,
-          (last) => ({ ...last, receipt: finish("Answered") }),
-          (error) => Call.stamp(error, finish("Failed"))
-        )
-      }
-    )
-  })

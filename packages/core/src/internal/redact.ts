@@ -52,5 +52,6 @@ export const redact = (text: string, secrets: Iterable<string> = []): string => 
   for (const secret of known) out = out.split(secret).join(redacted)
   for (const pattern of credentials) out = out.replace(pattern, redacted)
   if (text.length <= window) return cut(out)
-  return cut(out.slice(0, Math.max(0, out.length - Math.max(seam, known[0]?.length ?? 0))), true)
+  const head = out.slice(0, Math.max(0, out.length - Math.max(seam, known[0]?.length ?? 0)))
+  return cut(head.replace(/[\ud800-\udbff]$/, ""), true)
 }

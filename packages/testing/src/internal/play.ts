@@ -2,9 +2,9 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import type { LlmError, LlmRequest, LlmResponse, Receipt, StreamPart } from "perdure"
+import { type LlmError, type LlmRequest, type LlmResponse, type Receipt, StreamPart } from "perdure"
 import type { Broken, Step, Streamed } from "../Script.ts"
-import { fromResponse, toResponse } from "./parts.ts"
+import { fromResponse } from "./parts.ts"
 
 /** The call that a step is played for. */
 interface Asked {
@@ -42,7 +42,7 @@ export const generate = (step: Step, asked: Asked): Effect.Effect<LlmResponse.Ll
     case "Never":
       return Effect.never
     case "Streamed":
-      return Effect.map(Stream.runCollect(pieces(step, asked.by)), (parts) => toResponse(parts, asked.by))
+      return Effect.map(Stream.runCollect(pieces(step, asked.by)), (parts) => StreamPart.toResponse(parts, asked.by))
     case "Respond":
       return Effect.suspend(() => generate(step.decide(asked.request, asked.index), asked))
   }

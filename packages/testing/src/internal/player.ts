@@ -5,10 +5,10 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import type { LlmError, LlmRequest, LlmResponse, Receipt, StreamPart } from "perdure"
+import { Options } from "perdure"
 import type { Script, Step } from "../Script.ts"
 import type { Call, Outcome } from "../ScriptedProvider.ts"
 import { NotUsedUp, RanOut } from "../ScriptError.ts"
-import * as Options from "./options.ts"
 import * as Play from "./play.ts"
 
 export interface Entry {

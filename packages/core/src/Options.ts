@@ -1,10 +1,21 @@
-/** Checks that every option passes through when a value is built. */
+/**
+ * The checks that every option passes through when a value is built, for those who write policies and providers of their
+ * own. Each takes the option as the caller writes it and the value, and gives back the value, or throws `InvalidOption`.
+ *
+ * @since 0.1.0
+ */
 import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
 import * as Inspectable from "effect/Inspectable"
-import { InvalidOption } from "../InvalidOption.ts"
+import { InvalidOption } from "./InvalidOption.ts"
 
-const refuse = (option: string, value: unknown, allowed: string): never => {
+/**
+ * Throws the refusal of a value.
+ *
+ * @since 0.1.0
+ * @category checks
+ */
+export const refuse = (option: string, value: unknown, allowed: string): never => {
   throw new InvalidOption({ option, value: show(value), allowed })
 }
 
@@ -13,14 +24,24 @@ const show = (value: unknown): string =>
     ? JSON.stringify(value)
     : Duration.isDuration(value)
     ? Duration.format(value)
-    : Inspectable.toStringUnknown(value, 0)
+    : Either.getOrElse(Either.try(() => Inspectable.toStringUnknown(value, 0)), () => `an unprintable ${typeof value}`)
 
-/** Refuses a value for a reason of its own. */
+/**
+ * Refuses a value for a reason of its own.
+ *
+ * @since 0.1.0
+ * @category checks
+ */
 export const check = (option: string, value: unknown, ok: boolean, allowed: string): void => {
   if (!ok) refuse(option, value, allowed)
 }
 
-/** A whole number in `[min, max]`. */
+/**
+ * A whole number in `[min, max]`.
+ *
+ * @since 0.1.0
+ * @category checks
+ */
 export const integer = (option: string, value: number, min: number, max = Number.MAX_SAFE_INTEGER): number =>
   Number.isSafeInteger(value) && value >= min && value <= max
     ? value
@@ -30,21 +51,39 @@ export const integer = (option: string, value: number, min: number, max = Number
       max === Number.MAX_SAFE_INTEGER ? `a whole number of at least ${min}` : `a whole number from ${min} to ${max}`
     )
 
-/** A finite number of at least `min`. */
+/**
+ * A finite number of at least `min`.
+ *
+ * @since 0.1.0
+ * @category checks
+ */
 export const number = (option: string, value: number, min: number): number =>
   Number.isFinite(value) && value >= min ? value : refuse(option, value, `a finite number of at least ${min}`)
 
-/** One of a fixed list of words. */
+/**
+ * One of a fixed list of words.
+ *
+ * @since 0.1.0
+ * @category checks
+ */
 export const literal = <const A extends string>(option: string, value: A, words: ReadonlyArray<A>): A =>
   words.includes(value) ? value : refuse(option, value, words.map((word) => `"${word}"`).join(", "))
 
-/** A string with at least one character that is not white space. */
+/**
+ * A string with at least one character that is not white space.
+ *
+ * @since 0.1.0
+ * @category checks
+ */
 export const text = (option: string, value: string): string =>
   typeof value === "string" && value.trim() !== "" ? value : refuse(option, value, "a non-empty string")
 
 /**
  * A finite duration. `Duration.decode` turns negative numbers and `NaN` into zero, which would hide a mistake, so the
  * raw input is looked at first.
+ *
+ * @since 0.1.0
+ * @category checks
  */
 export const duration = (
   option: string,

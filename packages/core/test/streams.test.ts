@@ -1,0 +1,320 @@
+import { assert, describe, expect, it } from "@effect/vitest"
+import { Chunk, Duration, Effect, Exit, Fiber, Stream, TestClock } from "effect"
+import { Call, Fallback, InvalidOption, LlmError, LlmProvider, LlmRequest, LlmResponse, Policy, Retry, StreamPart } from "perdure"
+import { anthropic, failureOf, openAi, run } from "./support/provider.ts"
+
+const text = (value: string) => StreamPart.TextDelta.make({ text: value })
+const usage = (outputTokens: number) => StreamPart.UsagePart.make({ usage: new LlmResponse.Usage({ outputTokens }) })
+const finish = StreamPart.Finish.make({ finishReason: "stop", model: "dated" })
+type Piece = StreamPart.StreamPart | LlmError.LlmError | Duration.Duration | "stall"
+
+/** A provider that streams the given pieces, one script a call; the last script is repeated. */
+const streaming = (
+  scripts: readonly [ReadonlyArray<Piece>, ...Array<ReadonlyArray<Piece>>],
+  target: LlmProvider.TargetInfo = openAi,
+  limits?: LlmProvider.StreamLimits
+) => {
+  let calls = 0
+  let open = 0
+  const service = LlmProvider.make({
+    ...target,
+    ...(limits === undefined ? {} : { limits }),
+    generate: () => Effect.dieMessage("only streams"),
+    stream: () =>
+      Stream.unwrapScoped(Effect.gen(function*() {
+        const pieces = scripts[Math.min(calls++, scripts.length - 1)] ?? scripts[0]
+        yield* Effect.acquireRelease(Effect.sync(() => open++), () => Effect.sync(() => open--))
+        return Stream.flatMap(
+          Stream.fromIterable(pieces),
+          (piece): Stream.Stream<StreamPart.StreamPart, LlmError.LlmError> => {
+            if (piece === "stall") return Stream.never
+            if (Duration.isDuration(piece)) return Stream.drain(Stream.fromEffect(Effect.sleep(piece)))
+            return LlmError.is(piece) ? Stream.fail(piece) : Stream.succeed(piece)
+          }
+        )
+      }))
+  })
+  return { service, calls: () => calls, open: () => open }
+}
+
+const read = (service: LlmProvider.Service, options?: LlmProvider.StreamOptions) =>
+  Stream.runCollect(LlmProvider.stream("hello", options)).pipe(
+    Effect.map(Chunk.toReadonlyArray),
+    Effect.provideService(LlmProvider.LlmProvider, service)
+  )
+const texts = (parts: ReadonlyArray<StreamPart.StreamPart>) =>
+  parts.map((part) => part._tag === "TextDelta" ? part.text : part._tag)
+
+const overloaded = new LlmError.Overloaded({ ...openAi, status: 529 })
+const request = LlmRequest.make("hello")
+
+describe("S3: a stream that is cut after its first output", () => {
+  const cut = [text("Hel"), text("lo"), usage(2), overloaded]
+
+  it.effect("fails by default, with the error it names, the partial text and the usage", () =>
+    Effect.gen(function*() {
+      const { calls, service } = streaming([cut])
+      const policy = Policy.retry(Retry.standard)
+      const seen: Array<string> = []
+      const { exit } = yield* run(
+        LlmProvider.stream("hello").pipe(
+          Stream.runForEach((part) => Effect.sync(() => seen.push(part._tag === "TextDelta" ? part.text : part._tag))),
+          policy,
+          Effect.provideService(LlmProvider.LlmProvider, service)
+        )
+      )
+      const failure = failureOf(exit)
+      assert(failure._tag === "Overloaded")
+      expect(failure).toMatchObject({ partial: "Hello", handedOut: true, status: 529, usage: { outputTokens: 2 } })
+      assert.strictEqual(calls(), 1, "nothing is repeated behind the reader's back")
+      assert.deepStrictEqual(seen, ["Hel", "lo", "Usage"])
+    }))
+
+  it.effect("restarts elsewhere when asked to, announced by a Restarted part, under one receipt", () =>
+    Effect.gen(function*() {
+      const first = streaming([cut])
+      const second = streaming([[text("Hi"), finish]], anthropic)
+      const chain = Fallback.make([first.service, second.service])
+      const parts = yield* read(chain, { whenCut: "restart" })
+      assert.deepStrictEqual(texts(parts), ["Hel", "lo", "Usage", "Restarted", "Hi", "Finish"])
+      const last = parts.at(-1)
+      assert(last?._tag === "Finish")
+      expect(last.receipt).toMatchObject({ fallback: true, served: { provider: "anthropic" }, requested: openAi })
+      assert.deepStrictEqual(last.receipt.attempts.map(({ outcome }) => outcome._tag), ["Failed", "Answered"])
+      assert.strictEqual(StreamPart.toResponse(parts, openAi).text, "Hi")
+      assert.deepStrictEqual([first.calls(), first.open(), second.open()], [1, 0, 0])
+    }))
+
+  it.effect("does not go back to the target that cut it, even through that target's own policies", () =>
+    Effect.gen(function*() {
+      const first = streaming([cut])
+      const second = streaming([cut], anthropic)
+      const chain = Fallback.make([first.service, second.service])
+      const { exit } = yield* run(read(chain, { whenCut: "restart" }))
+      const failure = failureOf(exit)
+      assert(failure._tag === "AllTargetsFailed")
+      assert.deepStrictEqual(failure.failures.map(({ partial }) => partial), ["Hello", "Hello"])
+      assert.deepStrictEqual([first.calls(), second.calls()], [1, 1])
+    }))
+
+  it.effect("restarts once on the same target when there is no other", () =>
+    Effect.gen(function*() {
+      const only = streaming([cut, [text("Hi"), finish]])
+      assert.deepStrictEqual(texts(yield* read(only.service, { whenCut: "restart" })).slice(-3), [
+        "Restarted",
+        "Hi",
+        "Finish"
+      ])
+      const never = streaming([cut])
+      const { exit } = yield* run(read(never.service, { whenCut: "restart" }))
+      assert.strictEqual(failureOf(exit)._tag, "AllTargetsFailed")
+      assert.strictEqual(never.calls(), 2)
+    }))
+
+  it.effect("never restarts after a tool call was handed out", () =>
+    Effect.gen(function*() {
+      const call = StreamPart.ToolCallStart.make({ id: "1", name: "pay" })
+      const { calls, service } = streaming([[call, overloaded], [text("Hi"), finish]])
+      const { exit } = yield* run(read(service, { whenCut: "restart" }))
+      assert.strictEqual(failureOf(exit)._tag, "Overloaded")
+      assert.strictEqual(calls(), 1)
+    }))
+
+  it.effect("R7: never restarts a request that is not idempotent", () =>
+    Effect.gen(function*() {
+      const cutOff = new LlmError.StreamInterrupted(openAi)
+      const { calls, service } = streaming([[text("Hi"), cutOff]])
+      const parts = LlmProvider.stream({ messages: [LlmRequest.user("pay")], idempotent: false }, {
+        whenCut: "restart"
+      })
+      const { exit } = yield* run(
+        Stream.runDrain(parts).pipe(Effect.provideService(LlmProvider.LlmProvider, service))
+      )
+      const failure = failureOf(exit)
+      assert(failure._tag === "StreamInterrupted" && !failure.idempotent)
+      assert.strictEqual(calls(), 1)
+    }))
+
+  it.effect("a restart that cannot be opened does not hide the first failure", () =>
+    Effect.gen(function*() {
+      const refusal = new LlmError.InvalidRequest({ ...anthropic, status: 400 })
+      const chain = Fallback.make([streaming([cut]).service, streaming([[refusal]], anthropic).service])
+      const { exit } = yield* run(read(chain, { whenCut: "restart" }))
+      const failure = failureOf(exit)
+      assert(failure._tag === "AllTargetsFailed")
+      assert.deepStrictEqual(failure.failures.map(({ _tag }) => _tag), ["Overloaded", "InvalidRequest"])
+      assert.strictEqual(failure.failures[0].partial, "Hello")
+    }))
+
+  it.effect("is repeated unseen when the reader buffers", () =>
+    Effect.gen(function*() {
+      const { calls, service } = streaming([cut, [text("Hi"), finish]])
+      const retried = Policy.retry(Retry.standard)
+      const { exit } = yield* run(
+        Stream.runCollect(LlmProvider.stream("hello", { whenCut: "buffer" })).pipe(
+          retried,
+          Effect.provideService(LlmProvider.LlmProvider, service)
+        )
+      )
+      assert(Exit.isSuccess(exit))
+      assert.deepStrictEqual(texts(Chunk.toReadonlyArray(exit.value)), ["Hi", "Finish"])
+      assert.strictEqual(calls(), 2)
+    }))
+
+  it("E1: refuses a word that is none of the three", () => {
+    expect(() => LlmProvider.stream("hello", { whenCut: "hope" as never })).toThrow(InvalidOption)
+    expect(() => LlmProvider.generate("hello", { via: "pigeon" as never })).toThrow(InvalidOption)
+  })
+})
+
+describe("S4: generate via a stream", () => {
+  it.effect("puts the answer together, and a restart elsewhere is invisible", () =>
+    Effect.gen(function*() {
+      const first = streaming([[text("Hel"), "stall"]], openAi, { idle: "5 seconds" })
+      const second = streaming([[text("Hi "), text("there"), usage(3), finish]], anthropic)
+      const chain = Fallback.make([first.service, second.service])
+      const { elapsed, exit } = yield* run(
+        LlmProvider.generate("hello", { via: "stream" }).pipe(
+          Effect.provideService(LlmProvider.LlmProvider, chain)
+        )
+      )
+      assert(Exit.isSuccess(exit))
+      expect(exit.value).toMatchObject({
+        text: "Hi there",
+        provider: "anthropic",
+        model: "dated",
+        finishReason: "stop"
+      })
+      assert.strictEqual(exit.value.usage.outputTokens, 3)
+      assert.strictEqual(exit.value.receipt.attempts.length, 2)
+      assert.strictEqual(elapsed, 5000)
+    }))
+})
+
+describe("T1: the limits of a stream", () => {
+  const stalled = (script: ReadonlyArray<Piece>, limits: LlmProvider.StreamLimits) => {
+    const { open, service } = streaming([script], openAi, limits)
+    return Effect.gen(function*() {
+      const { elapsed, exit } = yield* run(read(service))
+      const failure = failureOf(exit)
+      assert(failure._tag === "TimedOut")
+      assert.strictEqual(open(), 0, "the connection is closed")
+      return { elapsed, phase: failure.phase, handedOut: failure.handedOut, partial: failure.partial }
+    })
+  }
+
+  it.effect("firstOutput is from the request to the first output; usage is none", () =>
+    Effect.gen(function*() {
+      const result = yield* stalled([Duration.seconds(9), usage(1), "stall"], { firstOutput: "10 seconds" })
+      expect(result).toEqual({ elapsed: 10_000, phase: "firstOutput", handedOut: false, partial: "" })
+    }))
+
+  it.effect("idle is from one output to the next, and usage does not feed it", () =>
+    Effect.gen(function*() {
+      const script = [text("a"), Duration.seconds(4), text("b"), Duration.seconds(3), usage(1), "stall"] as const
+      const result = yield* stalled(script, { firstOutput: "1 minute", idle: "5 seconds" })
+      expect(result).toEqual({ elapsed: 9000, phase: "idle", handedOut: true, partial: "ab" })
+    }))
+
+  it.effect("neither passes a millisecond early", () =>
+    Effect.gen(function*() {
+      const script = [Duration.millis(9999), text("a"), Duration.millis(4999), text("b"), finish]
+      const { service } = streaming([script], openAi, { firstOutput: "10 seconds", idle: "5 seconds" })
+      const { exit } = yield* run(read(service))
+      assert(Exit.isSuccess(exit))
+    }))
+
+  it.effect("a slow reader is nobody's fault", () =>
+    Effect.gen(function*() {
+      const { service } = streaming([[text("a"), text("b"), finish]], openAi, { idle: "5 seconds" })
+      const { exit } = yield* run(
+        LlmProvider.stream("hello").pipe(
+          Stream.rechunk(1),
+          Stream.runForEach(() => Effect.sleep("1 minute")),
+          Effect.provideService(LlmProvider.LlmProvider, service)
+        )
+      )
+      assert(Exit.isSuccess(exit))
+    }))
+
+  it.effect("without limits nothing is watched", () =>
+    Effect.gen(function*() {
+      const { open, service } = streaming([[text("a"), "stall"]])
+      const fiber = yield* Effect.fork(read(service))
+      yield* TestClock.adjust("10 days")
+      assert.strictEqual(open(), 1)
+      assert.strictEqual((yield* TestClock.sleeps()).length, 0)
+      yield* Fiber.interrupt(fiber)
+      assert.strictEqual(open(), 0)
+    }))
+
+  it("E1: are refused when they are no finite time", () => {
+    expect(() => streaming([[finish]], openAi, { idle: "0 seconds" })).toThrow(InvalidOption)
+  })
+})
+
+describe("a stream and its call", () => {
+  it.effect("E2: leaving it early closes it at once and ends the attempt before the call", () =>
+    Effect.gen(function*() {
+      const told: Array<string> = []
+      const { open, service } = streaming([[text("a"), "stall"]])
+      yield* LlmProvider.stream("hello").pipe(
+        Stream.take(1),
+        Stream.runDrain,
+        Call.observe((event) => told.push(event._tag === "Ended" ? event.outcome : event._tag)),
+        Effect.provideService(LlmProvider.LlmProvider, service)
+      )
+      assert.strictEqual(open(), 0)
+      assert.deepStrictEqual(told, ["Started", "AttemptStarted", "AttemptEnded", "Interrupted"])
+    }))
+
+  it.effect("ends at its Finish, though the connection stays open", () =>
+    Effect.gen(function*() {
+      const { open, service } = streaming([[text("a"), finish, "stall"]])
+      const { elapsed, exit } = yield* run(read(service))
+      assert(Exit.isSuccess(exit))
+      assert.strictEqual(elapsed, 0)
+      assert.strictEqual(open(), 0)
+    }))
+
+  it.effect("a defect in the middle is recorded as one", () =>
+    Effect.gen(function*() {
+      const outcomes: Array<string> = []
+      const service = LlmProvider.make({
+        ...openAi,
+        generate: () => Effect.dieMessage("only streams"),
+        stream: () => Stream.concat(Stream.make(text("a")), Stream.dieMessage("bug"))
+      })
+      const { exit } = yield* run(
+        read(service).pipe(Call.observe((event) => {
+          if (event._tag === "Ended") {
+            outcomes.push(
+              event.outcome,
+              ...event.receipt.attempts.map(({ outcome }) => outcome._tag)
+            )
+          }
+        }))
+      )
+      assert(Exit.isFailure(exit))
+      assert.deepStrictEqual(outcomes, ["Failed", "Failed"])
+    }))
+
+  it.effect("the parts of an opened stream can be read only once", () =>
+    Effect.gen(function*() {
+      const { service } = streaming([[text("a"), finish]])
+      const twice = Effect.scoped(Effect.flatMap(service.open(request), ({ parts }) =>
+        Effect.zipRight(Stream.runDrain(parts), Stream.runDrain(parts))))
+      const { exit } = yield* run(twice)
+      assert(Exit.isFailure(exit) && exit.cause._tag === "Die")
+    }))
+
+  it.effect("a wrapper written by hand around a service adds no attempt of its own", () =>
+    Effect.gen(function*() {
+      const { service } = streaming([[text("a"), finish]])
+      const wrapper = LlmProvider.LlmProvider.of({ generate: service.generate, open: (asked) => service.open(asked) })
+      const last = (yield* read(wrapper)).at(-1)
+      assert(last?._tag === "Finish")
+      assert.deepStrictEqual(last.receipt.attempts.map(({ target }) => target), [openAi])
+      assert.isFalse(last.receipt.fallback)
+    }))
+})
