@@ -9,12 +9,14 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
+import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Fallback from "./Fallback.ts"
 import { type WhenCut, whenCut as whenCutRef } from "./internal/call.ts"
 import { commit } from "./internal/commit.ts"
 import { copy } from "./internal/copy.ts"
+import { decode, formatOf, withFormat } from "./internal/object.ts"
 import { fromRaw, leaf, type Raw, RawId, rawOf, targetsOf } from "./internal/provider.ts"
 import { InvalidRequest, type LlmError } from "./LlmError.ts"
 import * as LlmRequest from "./LlmRequest.ts"
@@ -206,6 +208,57 @@ export const generate = (
     )).pipe(
       Effect.map((response) => copy(response, { provider: response.receipt.served?.provider ?? response.provider }))
     )
+}
+
+/**
+ * A value, and the answer that it was in.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Decoded<out A> {
+  readonly value: A
+  readonly response: LlmResponse
+}
+
+/**
+ * Asks for an answer that fits a schema, in the provider's own structured mode where it has one, and decodes it.
+ *
+ * An answer that does not fit is a `MalformedResponse`, worth another try: put a retry around this effect. (A policy on
+ * the layer is done by then.) Its `detail` names the places that do not fit, not what was there.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { LlmProvider, Policy, Retry } from "perdure"
+ *
+ * const Capital = Schema.Struct({ city: Schema.String, inhabitants: Schema.Number })
+ *
+ * const capital = LlmProvider.generateObject("What is the capital of Peru?", { schema: Capital, name: "capital" }).pipe(
+ *   Policy.retry(Retry.standard)
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category calling
+ */
+export const generateObject = <A, I, R>(
+  input: LlmRequest.Input,
+  options: GenerateOptions & {
+    readonly schema: Schema.Schema<A, I, R>
+    /**
+     * What providers call the schema.
+     * @default "answer"
+     */
+    readonly name?: string | undefined
+  }
+): Effect.Effect<Decoded<A>, LlmError, LlmProvider | R> => {
+  const name = Options.text("LlmProvider.generateObject({ name })", options.name ?? "answer")
+  const request = withFormat(LlmRequest.make(input), formatOf(options.schema, name))
+  return Effect.flatMap(
+    generate(request, options),
+    (response) => Effect.map(decode(response, request, options.schema), (value) => ({ value, response }))
+  )
 }
 
 /**

@@ -1,6 +1,17 @@
 import { assert, describe, expect, it } from "@effect/vitest"
 import { Chunk, Duration, Effect, Exit, Fiber, Stream, TestClock } from "effect"
-import { Call, Fallback, InvalidOption, LlmError, LlmProvider, LlmRequest, LlmResponse, Policy, Retry, StreamPart } from "perdure"
+import {
+  Call,
+  Fallback,
+  InvalidOption,
+  LlmError,
+  LlmProvider,
+  LlmRequest,
+  LlmResponse,
+  Policy,
+  Retry,
+  StreamPart
+} from "perdure"
 import { anthropic, failureOf, openAi, run } from "./support/provider.ts"
 
 const text = (value: string) => StreamPart.TextDelta.make({ text: value })
