@@ -8,6 +8,7 @@ import { LlmProvider } from "perdure"
 import { lenient } from "../examples/failures.ts"
 import { asLayer, byHand } from "../examples/fallbacks.ts"
 import { program } from "../examples/first.ts"
+import { printed, together, whole } from "../examples/streams.ts"
 import { test } from "../examples/testing.ts"
 
 const root = join(import.meta.dirname, "../..")
@@ -88,6 +89,15 @@ describe("the examples", () => {
       )
       const response = yield* LlmProvider.generate("May I?").pipe(Effect.provide(chain))
       assert.strictEqual(response.provider, "lenient")
+    }))
+
+  it.effect("streams: a cut is announced, or unseen", () =>
+    Effect.gen(function*() {
+      assert.strictEqual(yield* printed, "Blue, by scattering.")
+      const response = yield* whole
+      assert.strictEqual(response.text, "Blue, by scattering.")
+      assert.strictEqual(response.receipt.served?.provider, "secondary")
+      assert.strictEqual(yield* together, "Blue, by scattering.")
     }))
 
   it.effect("testing: the test passes", () => test)
