@@ -15,7 +15,7 @@ import type { Outcome, Receipt, Target } from "./Receipt.ts"
 /**
  * One thing that happened. `at` is the `Clock`'s time in milliseconds; `attempt` counts from 1.
  *
- * - `Started` and `Ended`: the call as a whole; the receipt comes with the end, also when the call was interrupted.
+ * - `Started` and `Ended`: one use of a provider; its receipt comes with the end, also when it was interrupted.
  * - `AttemptStarted` and `AttemptEnded`: one request to one target.
  * - `Waiting`: a retry policy waits before asking again, because of the failure named.
  * - `FellBack`: a fallback moves from one target to another, because of the failure named.
@@ -72,9 +72,10 @@ export const observe = (observer: Observer) => <A, E, R>(self: Effect.Effect<A, 
  * A call already has one receipt across `LlmProvider.withPolicy`, `LlmProvider.orElse` and every policy of this library.
  * Use `track` around combinators that are not this library's, such as `Effect.retry` with a plain schedule or
  * `Effect.orElse` between two providers, so that the attempts on both sides end up in the same receipt. The receipt is
- * put on a resulting `LlmResponse` and on a failing `LlmError`; other values pass through unchanged.
+ * put on a resulting `LlmResponse` and on a failing `LlmError`; other values pass through unchanged. Of more than 1,000
+ * attempts it keeps the last.
  *
  * @since 0.1.0
  * @category combinators
  */
-export const track: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R> = (self) => tracked(self)
+export const track: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R> = tracked

@@ -73,48 +73,97 @@ const hasLargerWindow = (failure: ProviderError, from: TargetInfo, to: TargetInf
  * @category constructors
  */
 export const make = (services: readonly [Service, ...Array<Service>], options: Options = {}): Service => {
-  const moves = options.movesOn ?? movesOn(Disposition.classify)
-  const targets = services.map((service) => {
-    const all = targetsOf(service)
-    return { raw: rawOf(service), all, info: summary(all) }
-  })
+  const moves = options.movesOn ?? byDefault
+  const [head, ...tail] = services
+  const [first, ...others] = targetsIn(head, moves)
+  const targets: Targets = [first, ...others, ...tail.flatMap((service) => targetsIn(service, moves))]
 
   const run = <A, R>(ask: (raw: Raw) => Effect.Effect<A, LlmError, R>): Effect.Effect<A, LlmError, R> =>
-    Effect.flatMap(FiberRef.get(Call.current), (call) => {
-      const outside = call?.elsewhere ?? 0
-      const remain = (targetsLeft: number) => {
-        if (call !== undefined) call.elsewhere = outside + targetsLeft
-      }
+    Effect.withFiberRuntime<A, LlmError, R>((fiber) => {
+      const call = Call.live(fiber)
+      const outside = fiber.getFiberRef(Call.elsewhere)
+      let untried = targets.reduce((sum, { all }) => sum + all.length, 0)
+
       const from = (
-        target: (typeof targets)[number],
-        others: typeof targets,
+        target: Target,
+        others: ReadonlyArray<Target>,
         before: LlmError | undefined
       ): Effect.Effect<A, LlmError, R> => {
-        remain(others.length)
-        return Effect.catchAll(ask(target.raw), (failure) => {
-          const at = others.findIndex(({ info }) => moves(failure, { from: target.info, to: info }))
+        untried -= target.all.length
+        const nextAfter = (failure: LlmError) =>
+          others.findIndex(({ info }) => moves(failure, { from: target.info, to: info }))
+        const asking = Effect.zipRight(
+          FiberRef.set(Call.elsewhere, (failure) => nextAfter(failure) >= 0 || outside(failure)),
+          ask(target.raw)
+        )
+        return Effect.catchAll(asking, (failure) => {
+          const at = nextAfter(failure)
           const next = others[at]
-          if (next === undefined) return Effect.fail(ended(before, failure, others))
+          if (next === undefined) return Effect.fail(ended(before, failure, untried))
           return Effect.flatMap(Clock.currentTimeMillis, (now) => {
-            call?.fallBack({ _tag: "FellBack", at: now, from: call.target, to: next.info, because: failure._tag })
+            call?.fallBack({
+              _tag: "FellBack",
+              at: now,
+              from: nameOf(target.info),
+              to: nameOf(next.info),
+              because: failure._tag
+            })
             return from(next, others.slice(at + 1), before === undefined ? failure : both(before, failure))
           })
         })
       }
-      // A stream that is started again elsewhere passes over the targets that cut it, while there are others.
-      const uncut = targets.filter(({ all }) => !all.every((info) => call?.avoids(info)))
-      const [first, ...others] = (uncut.length === 0 ? targets : uncut) as [
-        (typeof targets)[number],
-        ...typeof targets
-      ]
-      return Effect.ensuring(from(first, others, undefined), Effect.sync(() => remain(0)))
+      const [first, ...others] = order(targets, call, moves)
+      return Effect.ensuring(from(first, others, undefined), FiberRef.set(Call.elsewhere, outside))
     })
 
-  const [first, ...others] = services
-  return fromRaw(
+  const chain = fromRaw(
     { generate: (request) => run((raw) => raw.generate(request)), open: (request) => run((raw) => raw.open(request)) },
-    [...targetsOf(first), ...others.flatMap(targetsOf)]
+    [...targetsOf(head), ...tail.flatMap(targetsOf)]
   )
+  chains.set(chain, { targets, moves })
+  return chain
+}
+
+const byDefault = movesOn(Disposition.classify)
+
+interface Target {
+  readonly raw: Raw
+  readonly all: ReadonlyArray<TargetInfo>
+  readonly info: TargetInfo
+}
+
+type Targets = readonly [Target, ...Array<Target>]
+
+/** What the chains made here are made of. */
+const chains = new WeakMap<Service, { readonly targets: Targets; readonly moves: MovesOn }>()
+
+/** A chain in a chain under the same rule is one longer chain. */
+const targetsIn = (service: Service, moves: MovesOn): Targets => {
+  const chain = chains.get(service)
+  if (chain?.moves === moves) return chain.targets
+  const all = targetsOf(service)
+  return [{ raw: rawOf(service), all, info: summary(all) }]
+}
+
+const nameOf = ({ model, provider }: TargetInfo) => ({ provider, model })
+
+/**
+ * The order in which to ask. A stream that is started again elsewhere passes over the targets that cut it, as far as
+ * the failure moves on to others; where it does not, it is their turn again.
+ */
+const order = (targets: Targets, call: Call.Call | undefined, moves: MovesOn): Targets => {
+  if (call === undefined || call.cuts.size === 0) return targets
+  const cut = targets.flatMap((target) =>
+    target.all.flatMap((info) => {
+      const failure = call.cutBy(info)
+      return failure === undefined ? [] : [{ target, info, failure }]
+    })
+  )
+  const isCut = ({ all }: Target) => all.every((info) => call.cutBy(info) !== undefined)
+  const [first, ...others] = targets.filter((target) =>
+    !isCut(target) && cut.every(({ failure, info }) => moves(failure, { from: info, to: target.info }))
+  )
+  return first !== undefined ? [first, ...others] : [cut.at(-1)?.target ?? targets[0]]
 }
 
 /** A service stands in a chain as its first target, with the largest window of all it may ask. */
@@ -124,12 +173,7 @@ const summary = (targets: ReturnType<typeof targetsOf>): TargetInfo => {
 }
 
 /** The failure of a chain: with those before it, and with the number of targets that nobody asked. */
-const ended = (
-  before: LlmError | undefined,
-  failure: LlmError,
-  others: ReadonlyArray<{ readonly all: ReadonlyArray<TargetInfo> }>
-): LlmError => {
-  const untried = others.reduce((sum, { all }) => sum + all.length, 0)
+const ended = (before: LlmError | undefined, failure: LlmError, untried: number): LlmError => {
   if (before !== undefined) return both(before, failure, untried)
   return failure._tag === "AllTargetsFailed" && untried > 0
     ? new AllTargetsFailed({ ...failure, untried: failure.untried + untried })

@@ -398,7 +398,7 @@ export class AllTargetsFailed extends Schema.TaggedError<AllTargetsFailed>("perd
     )
   }
   override get message(): string {
-    return `all ${this.failures.length} targets failed: ${this.detail}`
+    return `no target answered: ${this.detail}`
   }
 }
 

@@ -17,7 +17,7 @@ import { type WhenCut, whenCut as whenCutRef } from "./internal/call.ts"
 import { commit } from "./internal/commit.ts"
 import { copy } from "./internal/copy.ts"
 import { decode, formatOf, withFormat } from "./internal/object.ts"
-import { fromRaw, leaf, type Raw, RawId, rawOf, targetsOf } from "./internal/provider.ts"
+import { fromRaw, leaf, publicOf, type Raw, rawOf, targetsOf } from "./internal/provider.ts"
 import { InvalidRequest, type LlmError } from "./LlmError.ts"
 import * as LlmRequest from "./LlmRequest.ts"
 import type { LlmResponse } from "./LlmResponse.ts"
@@ -49,7 +49,8 @@ export interface Opened {
 }
 
 /**
- * What a provider can do. {@link make} builds one; a hand-written one needs only the two functions.
+ * What a provider can do. {@link make} builds one; a hand-written one needs only the two functions. One that wraps
+ * another, to change requests or to look at answers, calls the other's functions; the attempts are the other's.
  *
  * @since 0.1.0
  * @category models
@@ -64,8 +65,6 @@ export interface Service {
   readonly open: (request: LlmRequest.LlmRequest) => Effect.Effect<Opened, LlmError, Scope.Scope>
   /** Which targets it may ask, the preferred one first. */
   readonly targets?: ReadonlyArray<TargetInfo> | undefined
-  /** @internal */
-  readonly [RawId]?: Raw | undefined
 }
 
 /**
@@ -159,7 +158,7 @@ export const make = (options: MakeOptions): Service => {
         new InvalidRequest({ provider: target.provider, model: target.model, detail: "this provider does not stream" })
       )
     : (request) => commit(stream(request), { provider: target.provider, model: target.model }, checked)
-  return fromRaw(leaf(target, { generate, open }), [target])
+  return fromRaw(leaf(target, { generate, open }, "make"), [target])
 }
 
 /**
@@ -200,7 +199,7 @@ export const generate = (
 ): Effect.Effect<LlmResponse, LlmError, LlmProvider> => {
   const request = LlmRequest.make(input)
   const via = Options.literal("LlmProvider.generate({ via })", options.via ?? "request", ["request", "stream"])
-  if (via === "request") return Effect.flatMap(LlmProvider, (provider) => tracked(provider).generate(request))
+  if (via === "request") return Effect.flatMap(LlmProvider, (provider) => publicOf(provider).generate(request))
   return Effect.flatMap(LlmProvider, (provider) =>
     Effect.map(
       Stream.runCollect(stream(request, { whenCut: "buffer" })),
@@ -299,7 +298,7 @@ export const open = (
     "buffer"
   ])
   return Effect.locally(
-    Effect.flatMap(LlmProvider, (provider) => tracked(provider).open(request)),
+    Effect.flatMap(LlmProvider, (provider) => publicOf(provider).open(request)),
     whenCutRef,
     whenCut
   )
@@ -318,10 +317,6 @@ export const stream = (
   options: StreamOptions = {}
 ): Stream.Stream<StreamPart, LlmError, LlmProvider> =>
   Stream.unwrapScoped(Effect.map(open(input, options), ({ parts }) => parts))
-
-/** A service whose uses are calls; ours are already. */
-const tracked = (service: Service): Service =>
-  service[RawId] === undefined ? fromRaw(rawOf(service), targetsOf(service)) : service
 
 const mapService = <ROut, E, R>(
   self: Layer.Layer<LlmProvider | ROut, E, R>,

@@ -276,7 +276,9 @@ export type Input = string | Options | LlmRequest
  * @since 0.1.0
  * @category constructors
  */
-export const make = (input: Input): LlmRequest =>
-  input instanceof LlmRequest
-    ? input
-    : new LlmRequest(typeof input === "string" ? { messages: [user(input)] } : input)
+export const make = (input: Input): LlmRequest => {
+  if (input instanceof LlmRequest) return input
+  if (typeof input !== "string") return new LlmRequest(input)
+  // A prompt is valid as it is, and checking it would cost more than everything else on the way.
+  return new LlmRequest({ messages: [{ _tag: "User", content: [{ _tag: "Text", text: input }] }] }, true)
+}

@@ -6,7 +6,7 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as FiberRef from "effect/FiberRef"
+import * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
 import { type Pipeable, pipeArguments } from "effect/Pipeable"
 import * as CallInternal from "./internal/call.ts"
@@ -91,7 +91,7 @@ export const identity: Policy = make([], (self) => self)
  */
 export const compose: {
   <In2, Out2>(inner: Policy<In2, Out2>): <In, Out>(
-    outer: Out2 extends In ? Policy<In, Out> : never
+    outer: [Out2] extends [In] ? Policy<In, Out> : never
   ) => Policy<In & In2, Out | Out2>
   <In, Out, In2, Out2 extends In>(outer: Policy<In, Out>, inner: Policy<In2, Out2>): Policy<In & In2, Out | Out2>
 } = dual(
@@ -110,10 +110,12 @@ export const retry = <E>(policy: Retry.Retry<E>): Policy<E> =>
   make<E>([{ name: "retry", settings: Retry.describe(policy) }], Retry.retry(policy))
 
 /**
- * Interrupts what takes longer than a duration, and fails with `TimedOut`: phase `attempt`. Around a stream's opening it
- * limits the time to the first output, not the stream.
+ * Interrupts what takes longer than a duration, and fails with `TimedOut`. Inside a retry it limits each attempt, phase
+ * `attempt`; around one it limits them all together, phase `call`, and that failure counts as one the retry has given up
+ * on. Around a stream's opening it limits the time to the first output; with `whenCut: "buffer"`, and so with
+ * `via: "stream"`, that is the whole answer.
  *
- * An interrupted attempt closes its connection; the failure comes when it has let go.
+ * An interrupted attempt closes its connection; the failure comes when it has let go, and so does an interruption.
  *
  * @since 0.1.0
  * @category policies
@@ -122,24 +124,39 @@ export const timeout = (duration: Duration.DurationInput): Policy<unknown, Timed
   const limit = Options.duration("Policy.timeout(duration)", duration)
   return make<unknown, TimedOut>(
     [{ name: "timeout", settings: Duration.format(limit) }],
-    (self) =>
-      CallInternal.tracked(
-        Effect.flatMap(FiberRef.get(CallInternal.current), (call) => {
-          const expire = Effect.suspend(() => {
-            const failure = new TimedOut({
-              ...call?.target ?? { provider: "unknown", model: "unknown" },
-              phase: "attempt",
-              limit,
-              idempotent: call?.idempotent ?? true
-            })
-            if (call !== undefined) call.cut = failure
-            return Effect.fail(failure)
-          })
-          return Effect.raceFirst(self, Effect.zipRight(Effect.sleep(limit), expire))
-        })
-      )
+    (self) => CallInternal.tracked(limited(self, limit))
   )
 }
+
+const limited = <A, E, R>(
+  self: Effect.Effect<A, E, R>,
+  limit: Duration.Duration
+): Effect.Effect<A, E | TimedOut, R> =>
+  Effect.withFiberRuntime<A, E | TimedOut, R>((parent) => {
+    const call = CallInternal.live(parent)
+    const before = call?.attempts.length ?? 0
+    /** The failure, which what it interrupts is told before it ends. */
+    const expire = Effect.sync(() => {
+      const attempts = call?.attempts.slice(before) ?? []
+      const several = attempts.some(({ outcome }) => outcome !== undefined)
+      const failure = new TimedOut({
+        ...call?.target ?? { provider: "unknown", model: "unknown" },
+        phase: several ? "call" : "attempt",
+        limit,
+        spent: several,
+        idempotent: attempts.every(({ idempotent, outcome }) => idempotent || outcome?._tag === "Answered")
+      })
+      for (const attempt of attempts) attempt.cut ??= failure
+      return failure
+    })
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.raceWith(restore(self), Effect.interruptible(Effect.sleep(limit)), {
+        onSelfDone: (exit, timer) => Effect.zipRight(Fiber.interrupt(timer), exit),
+        onOtherDone: (_, fiber) =>
+          Effect.flatMap(expire, (failure) => Effect.zipRight(Fiber.interrupt(fiber), Effect.fail(failure)))
+      })
+    )
+  })
 
 /**
  * The parts of a policy in one line, the outermost first: `timeout 1m › retry 500ms → 1s, 3 attempts, …`.

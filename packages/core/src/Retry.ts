@@ -24,7 +24,7 @@ import * as ScheduleInterval from "effect/ScheduleInterval"
 import * as Disposition from "./Disposition.ts"
 import * as Backoff from "./internal/backoff.ts"
 import * as CallInternal from "./internal/call.ts"
-import { initial, millisOr, next, type Parts, type State } from "./internal/retry.ts"
+import { type GiveUp, initial, millisOr, next, type Parts, type State } from "./internal/retry.ts"
 import * as LlmError from "./LlmError.ts"
 import * as Options from "./Options.ts"
 import { Bases, Exponential, FromSchedule, Jitter, RetrySpec } from "./RetrySpec.ts"
@@ -83,7 +83,7 @@ const change = <E>(self: Retry<E>, changes: Partial<RetrySpec>, parts: Partial<P
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** How long a provider may ask to wait unless {@link honoringRetryAfter} says otherwise: 60 s. @since 0.1.0 @category constants */
-export const defaultMaxRetryAfter: Duration.Duration = Duration.seconds(60)
+export const defaultMaxRetryAfter: Duration.Duration = Backoff.defaultMaxRetryAfter
 
 const start = <E>(backoff: Exponential | FromSchedule, schedule?: Schedule.Schedule<unknown, E>): Retry<E> =>
   build(
@@ -326,6 +326,9 @@ export const article: Retry<LlmError.LlmError> = exponential("2 seconds").pipe(
 // Running and reading
 // ---------------------------------------------------------------------------------------------------------------------
 
+/** Reasons to give up that say nothing against another try: it was never for this policy to repeat. */
+const unspent: ReadonlySet<GiveUp> = new Set(["notRetryable", "elsewhere"])
+
 /** A failure that a policy has given up on is marked, so that no policy further out repeats it. */
 const spend = <E>(failure: E): E => LlmError.is(failure) ? LlmError.update(failure, { spent: true }) : failure
 
@@ -351,7 +354,7 @@ export const retry: {
         Effect.flatMap(Clock.currentTimeMillis, (now) =>
           Effect.flatMap(next(policy.spec, policy[TypeId], state, failure, now), (decision) => {
             if (decision._tag === "GiveUp") {
-              return Effect.fail(decision.because === "notRetryable" ? failure : spend(failure))
+              return Effect.fail(unspent.has(decision.because) ? failure : spend(failure))
             }
             const again = Effect.suspend(() =>
               attempt(decision.state)

@@ -17,6 +17,11 @@ export const absurd: Duration.Duration = Duration.days(366)
 
 const absurdMillis = Duration.toMillis(absurd)
 
+/** No hint is longer than this; what is, is not worth reading. */
+const longest = 256
+
+const trimmed = (value: string): string => value.length > longest ? "" : value.trim()
+
 /** Whole milliseconds, rounded up so that a wait is never shorter than asked. */
 const fromMillis = (millis: number): Option.Option<Duration.Duration> =>
   millis >= 0 && millis <= absurdMillis ? Option.some(Duration.millis(Math.ceil(millis - 1e-6))) : Option.none()
@@ -24,7 +29,7 @@ const fromMillis = (millis: number): Option.Option<Duration.Duration> =>
 const decimal = /^\d+(?:\.\d+)?$/
 
 const scaled = (value: string, millisPerUnit: number): Option.Option<Duration.Duration> =>
-  decimal.test(value.trim()) ? fromMillis(Number(value.trim()) * millisPerUnit) : Option.none()
+  decimal.test(trimmed(value)) ? fromMillis(Number(trimmed(value)) * millisPerUnit) : Option.none()
 
 /**
  * Seconds, whole or fractional: `20`, `1.5`.
@@ -81,7 +86,7 @@ const fullYear = (two: number, now: number): number => {
  * @category parsing
  */
 export const httpDate = (value: string, now: number): Option.Option<Duration.Duration> => {
-  const text = value.trim()
+  const text = trimmed(value)
   const n = Number
   let m: RegExpMatchArray | null
   let at: Option.Option<number> = Option.none()
@@ -104,7 +109,7 @@ const timestamp = /^(\d{4})-(\d{2})-(\d{2})[Tt ](\d{2}):(\d{2}):(\d{2})(\.\d+)?(
  * @category parsing
  */
 export const rfc3339 = (value: string, now: number): Option.Option<Duration.Duration> => {
-  const m = value.trim().match(timestamp)
+  const m = trimmed(value).match(timestamp)
   if (m === null) return Option.none()
   const n = Number
   const offsetHours = n(m[9] ?? 0)
@@ -136,7 +141,7 @@ const goPart = /(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)/y
  * @category parsing
  */
 export const goDuration = (value: string): Option.Option<Duration.Duration> => {
-  const text = value.trim()
+  const text = trimmed(value)
   if (text === "0") return Option.some(Duration.zero)
   let total = 0
   let at = 0
@@ -157,7 +162,7 @@ export const goDuration = (value: string): Option.Option<Duration.Duration> => {
  * @category parsing
  */
 export const retryDelay = (value: string): Option.Option<Duration.Duration> =>
-  value.trim().endsWith("s") ? seconds(value.trim().slice(0, -1)) : Option.none()
+  trimmed(value).endsWith("s") ? seconds(trimmed(value).slice(0, -1)) : Option.none()
 
 /**
  * A value of the `Retry-After` header: seconds or an HTTP date.

@@ -12,7 +12,11 @@ import * as Receipt from "./Receipt.ts"
 export const TextDelta = Schema.TaggedStruct("TextDelta", { text: Schema.String })
 
 /** More of the model's reasoning. @since 0.1.0 @category parts */
-export const ReasoningDelta = Schema.TaggedStruct("ReasoningDelta", { text: Schema.String })
+export const ReasoningDelta = Schema.TaggedStruct("ReasoningDelta", {
+  text: Schema.String,
+  /** The provider's proof that it wrote this piece of reasoning, to be sent back unchanged; it ends the piece. */
+  signature: Schema.optional(Schema.String)
+})
 
 /** The model begins to ask for a tool. @since 0.1.0 @category parts */
 export const ToolCallStart = Schema.TaggedStruct("ToolCallStart", { id: Schema.String, name: Schema.String })
@@ -93,7 +97,7 @@ export const fromResponse = (response: LlmResponse): ReadonlyArray<StreamPart> =
       case "Text":
         return [TextDelta.make({ text: part.text })]
       case "Reasoning":
-        return [ReasoningDelta.make({ text: part.text })]
+        return [{ ...part, _tag: "ReasoningDelta" }]
       case "ToolCall":
         return [
           ToolCallStart.make({ id: part.id, name: part.name }),
@@ -120,8 +124,10 @@ export const toResponse = (parts: Iterable<StreamPart>, target: Receipt.Target):
   let finish: typeof Finish.Type | undefined
   const append = (part: AssistantPart) => {
     const last = content.at(-1)
-    if ((part._tag === "Text" || part._tag === "Reasoning") && last?._tag === part._tag) {
+    if (part._tag === "Text" && last?._tag === "Text") {
       content[content.length - 1] = { ...last, text: last.text + part.text }
+    } else if (part._tag === "Reasoning" && last?._tag === "Reasoning" && last.signature === undefined) {
+      content[content.length - 1] = { ...last, ...part, text: last.text + part.text }
     } else content.push(part)
   }
   for (const part of parts) {
@@ -130,7 +136,7 @@ export const toResponse = (parts: Iterable<StreamPart>, target: Receipt.Target):
         append({ _tag: "Text", text: part.text })
         break
       case "ReasoningDelta":
-        append({ _tag: "Reasoning", text: part.text })
+        append({ ...part, _tag: "Reasoning" })
         break
       case "ToolCallStart":
         content.push({ _tag: "ToolCall", id: part.id, name: part.name, arguments: "" })
@@ -150,12 +156,15 @@ export const toResponse = (parts: Iterable<StreamPart>, target: Receipt.Target):
         break
       case "Restarted":
         content = []
+        usage = new Usage({})
     }
   }
   return new LlmResponse({
     provider: target.provider,
     model: finish?.model ?? target.model,
-    content: content.filter((part) => part._tag === "ToolCall" || part.text !== ""),
+    content: content.filter((part) =>
+      part._tag === "ToolCall" || part.text !== "" || (part._tag === "Reasoning" && part.signature !== undefined)
+    ),
     finishReason: finish?.finishReason ?? "other",
     usage,
     ...(finish === undefined ? {} : { receipt: finish.receipt })

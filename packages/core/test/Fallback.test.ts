@@ -159,6 +159,49 @@ describe("F2: timeouts", () => {
     }))
 })
 
+describe("F2: a chain that would not move on", () => {
+  const timedOut = new LlmError.TimedOut({ ...openAi, phase: "attempt" })
+  const patient = Policy.retry(Retry.exponential("2 seconds").pipe(Retry.attempts(3)))
+
+  it.effect("does not keep a retry inside from repeating a timeout", () =>
+    Effect.gen(function*() {
+      const first = scripted([timedOut, answer("hi")])
+      const second = scripted([answer("no", anthropic)], anthropic)
+      const llm = first.layer.pipe(
+        LlmProvider.withPolicy(patient),
+        LlmProvider.orElse(second.layer, { movesOn: ({ _tag }) => _tag === "QuotaExhausted" })
+      )
+      const { exit } = yield* run(LlmProvider.generate("hello").pipe(Effect.provide(llm)))
+      assert(Exit.isSuccess(exit))
+      assert.strictEqual(first.calls.length, 2)
+    }))
+
+  it.effect("a timeout that moved on was not spent: a retry around the chain may start it again", () =>
+    Effect.gen(function*() {
+      const first = scripted([timedOut, answer("hi")])
+      const second = scripted([new LlmError.Overloaded(anthropic)], anthropic)
+      const llm = first.layer.pipe(
+        LlmProvider.withPolicy(patient),
+        LlmProvider.orElse(second.layer),
+        LlmProvider.withPolicy(patient)
+      )
+      const { exit } = yield* run(LlmProvider.generate("hello").pipe(Effect.provide(llm)))
+      assert(Exit.isSuccess(exit))
+    }))
+
+  it.effect("two runs of one chain side by side do not confuse each other", () =>
+    Effect.gen(function*() {
+      const first = scripted([timedOut])
+      const last = scripted([timedOut, timedOut, answer("hi", anthropic)], anthropic)
+      const llm = first.layer.pipe(LlmProvider.orElse(last.layer.pipe(LlmProvider.withPolicy(patient))))
+      const hedged = Policy.make([], (self) => Effect.race(self, Effect.delay(self, "1 second")))
+      const { exit } = yield* run(
+        LlmProvider.generate("hello").pipe(Effect.provide(llm.pipe(LlmProvider.withPolicy(hedged))))
+      )
+      assert(Exit.isSuccess(exit))
+    }))
+})
+
 describe("F4: when all fail", () => {
   it.effect("the error holds every failure in order, and its receipt every attempt", () =>
     Effect.gen(function*() {
@@ -212,6 +255,26 @@ describe("F4: when all fail", () => {
       )
       yield* run(LlmProvider.generate("hello").pipe(Effect.provide(both)))
       assert.deepStrictEqual(spent.map(({ calls }) => calls.length), [2, 1])
+    }))
+})
+
+describe("the untried", () => {
+  it.effect("are counted across chains in chains, and with those passed over", () =>
+    Effect.gen(function*() {
+      const tooLong = new LlmError.ContextLengthExceeded(openAi)
+      const small = scripted([tooLong], { ...openAi, contextWindow: 8000 })
+      const same = scripted([answer("no", mistral)], { ...mistral, contextWindow: 8000 })
+      const large = scripted([new LlmError.InvalidRequest(anthropic)], { ...anthropic, contextWindow: 200_000 })
+      const spare = scripted([answer("no", mistral)], mistral)
+      const llm = small.layer.pipe(
+        LlmProvider.orElse(same.layer),
+        LlmProvider.orElse(large.layer),
+        LlmProvider.orElse(spare.layer)
+      )
+      const { exit } = yield* run(LlmProvider.generate("hello").pipe(Effect.provide(llm)))
+      const failure = failureOf(exit)
+      assert(failure._tag === "AllTargetsFailed")
+      assert.deepStrictEqual([failure.failures.length, failure.untried], [2, 2])
     }))
 })
 

@@ -145,7 +145,7 @@ describe("messages", () => {
     PermissionDenied: "openai/gpt-4o does not allow this (HTTP 418): its own words",
     ModelNotFound: "openai/gpt-4o does not exist (HTTP 418): its own words",
     RequestTooLarge: "openai/gpt-4o does not take a request of this size (HTTP 418): its own words",
-    AllTargetsFailed: "all 3 targets failed: openai/gpt-4o is rate limiting (HTTP 418): its own words; " +
+    AllTargetsFailed: "no target answered: openai/gpt-4o is rate limiting (HTTP 418): its own words; " +
       "openai/gpt-4o cut the stream (HTTP 418): its own words; " +
       "openai/gpt-4o has too small a context window (HTTP 418): its own words"
   }

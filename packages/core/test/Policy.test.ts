@@ -140,3 +140,58 @@ describe("Policy.compose", () => {
     expect(Policy.describe(Policy.identity)).toBe("no policy")
   })
 })
+
+describe("a timeout and what is around it", () => {
+  it.effect("E2: an interruption waits until the attempt has let go", () =>
+    Effect.gen(function*() {
+      const order: Array<string> = []
+      const note = (what: string) => Effect.sync(() => order.push(what))
+      const socket = Effect.acquireRelease(
+        note("open"),
+        () => Effect.zipRight(Effect.sleep("2 seconds"), note("closed"))
+      )
+      const fiber = yield* Effect.acquireUseRelease(
+        note("permit"),
+        () => Effect.scoped(Effect.zipRight(socket, Effect.never)).pipe(Policy.timeout("5 seconds")),
+        () => note("permit released")
+      ).pipe(Effect.fork)
+      yield* TestClock.adjust("1 second")
+      const interrupting = yield* Effect.fork(Fiber.interrupt(fiber))
+      yield* TestClock.adjust("2 seconds")
+      yield* Fiber.join(interrupting)
+      assert.deepStrictEqual(order, ["permit", "open", "closed", "permit released"])
+    }))
+
+  it.effect("R9: one around a retry is phase call, and no retry further out repeats it", () =>
+    Effect.gen(function*() {
+      const retry = (n: number) => Policy.retry(Retry.constant("2 seconds").pipe(Retry.attempts(n)))
+      const provider = scripted([unavailable()])
+      const { exit } = yield* run(
+        provider.service.generate(ask).pipe(retry(9), Policy.timeout("5 seconds"), retry(3))
+      )
+      const failure = failureOf(exit)
+      assert(failure._tag === "TimedOut")
+      assert.strictEqual(failure.phase, "call")
+      assert.strictEqual(provider.calls.length, 3)
+    }))
+
+  it.effect("names no provider where there was none", () =>
+    Effect.gen(function*() {
+      const { exit } = yield* run(Effect.sleep("10 seconds").pipe(Policy.timeout("1 second")))
+      expect(failureOf(exit).message).toBe("unknown/unknown timed out after 1s, phase attempt")
+    }))
+
+  it.effect("R7: a request that was answered says nothing of the one that timed out after it", () =>
+    Effect.gen(function*() {
+      const paid = LlmRequest.make({ messages: [LlmRequest.user("pay")], idempotent: false })
+      const provider = scripted([answer("paid"), Effect.never, answer("paid"), answer("hi")])
+      const program = Effect.zipRight(provider.service.generate(paid), provider.service.generate(ask))
+      const { exit } = yield* run(
+        program.pipe(
+          Policy.timeout("1 second"),
+          Effect.catchTag("TimedOut", ({ idempotent }) => Effect.succeed(idempotent))
+        )
+      )
+      assert.deepStrictEqual(exit, Exit.succeed(true))
+    }))
+})

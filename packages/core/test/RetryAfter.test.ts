@@ -318,16 +318,9 @@ describe("whatever comes", () => {
   }
 
   for (const [name, parse] of Object.entries(parsers)) {
-    it(`${name} is done with a megabyte at once`, () => {
-      const long = 1_000_000
-      const values = ["1", " ", ".", "1.", "1m", ".1s", "Sun, ", "2026-", "\t"].flatMap((piece) => [
-        piece.repeat(long),
-        `1${piece.repeat(long)}`,
-        `${piece.repeat(long)}!`
-      ])
-      const began = performance.now()
-      for (const value of values) parse(value)
-      assert.isBelow(performance.now() - began, 3000)
+    it(`${name} does not read what is too long for a hint`, () => {
+      for (const piece of ["1", "0", " ", "1m"]) assert.strictEqual(read(parse(piece.repeat(1_000_000))), "none", piece)
+      assert.strictEqual(read(parse("1".repeat(257))), "none")
     })
   }
 })

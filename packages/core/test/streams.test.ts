@@ -1,5 +1,5 @@
 import { assert, describe, expect, it } from "@effect/vitest"
-import { Chunk, Duration, Effect, Exit, Fiber, Stream, TestClock } from "effect"
+import { Chunk, Duration, Effect, Exit, Fiber, Layer, Option, Queue, Stream, TestClock } from "effect"
 import {
   Call,
   Fallback,
@@ -12,7 +12,7 @@ import {
   Retry,
   StreamPart
 } from "perdure"
-import { anthropic, failureOf, openAi, run } from "./support/provider.ts"
+import { answer, anthropic, failureOf, openAi, run } from "./support/provider.ts"
 
 const text = (value: string) => StreamPart.TextDelta.make({ text: value })
 const usage = (outputTokens: number) => StreamPart.UsagePart.make({ usage: new LlmResponse.Usage({ outputTokens }) })
@@ -327,5 +327,145 @@ describe("a stream and its call", () => {
       assert(last?._tag === "Finish")
       assert.deepStrictEqual(last.receipt.attempts.map(({ target }) => target), [openAi])
       assert.isFalse(last.receipt.fallback)
+    }))
+})
+
+describe("what a service built by hand may rely on", () => {
+  const base = LlmProvider.make({
+    ...openAi,
+    generate: () => Effect.succeed(answer("hi")),
+    stream: () => Stream.make(text("a"), finish)
+  })
+
+  it.effect("what it adds to one of ours is not passed over by policies and fallbacks, and no attempt is told twice", () =>
+    Effect.gen(function*() {
+      let audited = 0
+      const audit = Effect.sync(() => audited++)
+      const wrapped: LlmProvider.Service = { ...base, generate: (asked) => Effect.tap(base.generate(asked), audit) }
+      const layer = Layer.succeed(LlmProvider.LlmProvider, wrapped).pipe(
+        LlmProvider.withPolicy(Policy.identity),
+        LlmProvider.orElse(Layer.succeed(LlmProvider.LlmProvider, base))
+      )
+      const response = yield* LlmProvider.generate("hello").pipe(Effect.provide(layer))
+      assert.strictEqual(audited, 1)
+      assert.strictEqual(response.receipt.attempts.length, 1)
+    }))
+
+  it.effect("S1: its stream without a Finish is cut, not short", () =>
+    Effect.gen(function*() {
+      const short = LlmProvider.LlmProvider.of({
+        generate: base.generate,
+        open: () => Effect.succeed({ parts: Stream.make(text("a")) })
+      })
+      const viaStream = LlmProvider.generate("hello", { via: "stream" }).pipe(
+        Effect.provideService(LlmProvider.LlmProvider, short)
+      )
+      assert.strictEqual(failureOf((yield* run(viaStream)).exit)._tag, "StreamInterrupted")
+      const { exit } = yield* run(read(short))
+      expect(failureOf(exit)).toMatchObject({ _tag: "StreamInterrupted", partial: "a", handedOut: true })
+    }))
+})
+
+describe("restarting", () => {
+  it.effect("T2: closes the connection that was cut before it opens another", () =>
+    Effect.gen(function*() {
+      const first = streaming([[text("a"), "stall"]], openAi, { idle: "5 seconds" })
+      const open: Array<number> = []
+      const second = LlmProvider.make({
+        ...anthropic,
+        generate: () => Effect.dieMessage("only streams"),
+        stream: () => {
+          open.push(first.open())
+          return Stream.make(text("b"), finish)
+        }
+      })
+      const { exit } = yield* run(read(Fallback.make([first.service, second]), { whenCut: "restart" }))
+      assert(Exit.isSuccess(exit))
+      assert.deepStrictEqual(open, [0])
+    }))
+
+  it.effect("R3: waits as long as the target asked when it is the same one again, which is no fallback", () =>
+    Effect.gen(function*() {
+      const limited = new LlmError.RateLimited({ ...openAi, retryAfter: Duration.seconds(30) })
+      const { service } = streaming([[text("a"), limited], [text("b"), finish]])
+      const { elapsed, exit } = yield* run(read(service, { whenCut: "restart" }))
+      assert(Exit.isSuccess(exit))
+      assert.strictEqual(elapsed, 30_000)
+      const last = exit.value.at(-1)
+      assert(last?._tag === "Finish" && !last.receipt.fallback)
+    }))
+
+  it.effect("goes only where the chain's own rule lets it", () =>
+    Effect.gen(function*() {
+      const first = streaming([[text("a"), overloaded], [text("b"), finish]])
+      const second = streaming([[text("c"), finish]], anthropic)
+      const chain = Fallback.make([first.service, second.service], { movesOn: () => false })
+      assert.deepStrictEqual(texts(yield* read(chain, { whenCut: "restart" })), ["a", "Restarted", "b", "Finish"])
+    }))
+
+  it("the usage of what is void is not that of the answer", () => {
+    const parts = [text("a"), usage(99), StreamPart.Restarted.make(anthropic), text("b"), finish]
+    assert.isUndefined(StreamPart.toResponse(parts, openAi).usage.outputTokens)
+  })
+
+  it("a piece of reasoning ends with its signature", () => {
+    const thought = (value: string, signature?: string) =>
+      StreamPart.ReasoningDelta.make(signature === undefined ? { text: value } : { text: value, signature })
+    const parts = [thought("one"), thought("", "s1"), thought("two"), thought("", "s2"), text("so"), finish]
+    expect(StreamPart.toResponse(parts, openAi).content).toEqual([
+      { _tag: "Reasoning", text: "one", signature: "s1" },
+      { _tag: "Reasoning", text: "two", signature: "s2" },
+      { _tag: "Text", text: "so" }
+    ])
+  })
+})
+
+describe("limits and a reader who comes back", () => {
+  const queued = (limits: LlmProvider.StreamLimits) =>
+    Effect.gen(function*() {
+      const queue = yield* Queue.unbounded<StreamPart.StreamPart>()
+      const service = LlmProvider.make({
+        ...openAi,
+        limits,
+        generate: () => Effect.dieMessage("only streams"),
+        stream: () => Stream.fromQueue(queue)
+      })
+      yield* Queue.offer(queue, text("a"))
+      const { parts } = yield* service.open(request)
+      return { queue, pull: yield* Stream.toPull(parts) }
+    })
+
+  it.scoped("loses nothing when one pull is given up and another follows", () =>
+    Effect.gen(function*() {
+      const { pull, queue } = yield* queued({ idle: "1 minute" })
+      yield* pull
+      const impatient = Effect.fork(Effect.timeoutOption(pull, "1 second"))
+      const first = yield* impatient
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* Fiber.join(first), Option.none())
+      const second = yield* impatient
+      yield* Queue.offer(queue, text("b"))
+      yield* TestClock.adjust("1 millis")
+      const got = yield* Fiber.join(second)
+      assert(Option.isSome(got))
+      assert.deepStrictEqual(texts(Chunk.toReadonlyArray(got.value)), ["b"])
+    }))
+
+  it.scoped("passes to the millisecond after a wait in two pieces", () =>
+    Effect.gen(function*() {
+      const { pull, queue } = yield* queued({ idle: "10 seconds" })
+      yield* pull
+      const first = yield* Effect.fork(pull)
+      yield* TestClock.adjust("9 seconds")
+      yield* Queue.offer(queue, usage(1))
+      yield* TestClock.adjust("1 millis")
+      yield* Fiber.join(first)
+      yield* TestClock.adjust("2 seconds")
+      const second = yield* Effect.fork(Effect.flip(pull))
+      yield* TestClock.adjust("998 millis")
+      assert.isTrue(Option.isNone(yield* Fiber.poll(second)))
+      yield* TestClock.adjust("2 millis")
+      const failure = yield* Fiber.join(second)
+      assert(Option.isSome(failure) && failure.value._tag === "TimedOut" && failure.value.phase === "idle")
     }))
 })

@@ -20,6 +20,12 @@ describe("the types of policies", () => {
     >()
   })
 
+  it("both forms of compose take an inner policy that adds no failure", () => {
+    const limit = Policy.timeout("1 minute")
+    const composed = limit.pipe(Policy.compose(Policy.retry(Retry.standard)))
+    expectTypeOf(composed).toEqualTypeOf(Policy.compose(limit, Policy.retry(Retry.standard)))
+  })
+
   it("misuses do not compile", () => {
     const misuses = () => {
       // @ts-expect-error a policy for LlmErrors does not fit an effect that fails otherwise

@@ -5,11 +5,13 @@
  */
 import * as Chunk from "effect/Chunk"
 import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
+import { Options } from "perdure"
 
 /**
  * @since 0.1.0
@@ -28,12 +30,19 @@ const patience = 50
  * Runs an effect to its end and moves the `TestClock` to each time that something waits for, but not past the end, so
  * that a retry with jitter takes just as long as it does. Interrupting it interrupts the effect.
  *
- * An effect that waits for something that no clock brings, such as a socket or a script's `never`, is a defect.
+ * An effect that waits for something that no clock brings, such as a socket or a script's `never`, is a defect; so is one
+ * that has not ended after `most` of the clock's time, which tells where something else sleeps for ever.
+ *
+ * @param most how long it may take on the `TestClock`
+ * @default most 30 days
  *
  * @since 0.1.0
  * @category running
  */
-export const run = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<Ran<A, E>, never, R> =>
+export const run = <A, E, R>(
+  self: Effect.Effect<A, E, R>,
+  most: Duration.DurationInput = Duration.days(30)
+): Effect.Effect<Ran<A, E>, never, R> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function*() {
       const from = yield* Clock.currentTimeMillis
@@ -43,11 +52,13 @@ export const run = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<Ran<A,
         (exit, to) => ({ exit, elapsed: to - from })
       )
       const fiber = yield* Effect.fork(Effect.interruptible(timed))
-      return yield* restore(drive(fiber)).pipe(Effect.ensuring(Fiber.interrupt(fiber)))
+      return yield* restore(drive(fiber, from + Duration.toMillis(Options.duration("TestTime.run(most)", most)))).pipe(
+        Effect.ensuring(Fiber.interrupt(fiber))
+      )
     })
   )
 
-const drive = <A>(fiber: Fiber.RuntimeFiber<A>): Effect.Effect<A> => {
+const drive = <A>(fiber: Fiber.RuntimeFiber<A>, latest: number): Effect.Effect<A> => {
   const turn = (idle: number): Effect.Effect<A> =>
     Effect.gen(function*() {
       // Moving by nothing lets every fiber run until it waits.
@@ -56,7 +67,11 @@ const drive = <A>(fiber: Fiber.RuntimeFiber<A>): Effect.Effect<A> => {
       if (Option.isSome(ended)) return yield* ended.value
       const sleeps = yield* TestClock.sleeps()
       if (Chunk.isNonEmpty(sleeps)) {
-        yield* TestClock.setTime(Math.min(...sleeps))
+        const next = Math.min(...sleeps)
+        if (next > latest) {
+          return yield* Effect.dieMessage("TestTime.run: the effect has not ended after the most time it may take")
+        }
+        yield* TestClock.setTime(next)
         return yield* turn(0)
       }
       return idle < patience

@@ -1,7 +1,12 @@
 /** The arithmetic of waiting, without effects: every number is in milliseconds. */
 
+import * as Duration from "effect/Duration"
+
 /** The longest wait a timer can hold (2³¹ − 1 ms, about 24.8 days); also where an uncapped backoff stops growing. */
 export const longest = 2_147_483_647
+
+/** How long a provider may ask to wait, unless a policy says otherwise. */
+export const defaultMaxRetryAfter = Duration.seconds(60)
 
 export type Jitter = "none" | "full" | "equal" | "decorrelated"
 

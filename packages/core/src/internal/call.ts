@@ -20,13 +20,21 @@ import { copy } from "./copy.ts"
 /** What to do when a stream is cut after its first output. */
 export type WhenCut = "fail" | "restart" | "buffer"
 
-interface Recorded {
+export interface Recorded {
   readonly number: number
   readonly target: Receipt.Target
+  readonly idempotent: boolean
   readonly start: number
   end: number | undefined
   outcome: Receipt.Outcome | undefined
+  /** Set by a policy before it interrupts the attempt: it then ended by this, not by the caller. */
+  cut: LlmError.LlmError | undefined
 }
+
+/** The most attempts that a track keeps: a program that never ends must not fill the memory with its story. */
+const most = 1000
+
+const unknown: Receipt.Target = { provider: "unknown", model: "unknown" }
 
 const interrupted: Receipt.Outcome = { _tag: "Interrupted" }
 
@@ -39,17 +47,19 @@ export const failed = (error: LlmError.LlmError): Receipt.Outcome => ({
   ...(error.retryAfter === undefined ? {} : { retryAfter: error.retryAfter })
 })
 
-/** One call being made. Mutable, since every change is one synchronous step. */
+/**
+ * A story being recorded. Mutable, since every change is one synchronous step.
+ *
+ * It is a call, one use of a provider's public side, or a track, which puts whatever calls are made inside it into one
+ * receipt. Policies inside a call add to it; around one, they are tracks.
+ */
 export class Call {
   readonly attempts: Array<Recorded> = []
-  /** False once a request that must not act twice was sent in this call. */
-  idempotent = true
-  /** How many other targets could still be asked after the one at work. */
-  elsewhere: number
   fellBack = false
-  /** Set by a policy before it interrupts what runs inside: the attempts then ended by this, not by the caller. */
-  cut: LlmError.LlmError | undefined
-  private readonly avoided = new Set<string>()
+  ended = false
+  /** The targets that cut a stream after its first output, with the failure. */
+  readonly cuts = new Map<string, LlmError.LlmError>()
+  readonly kind: "call" | "track"
   /** What the reader of a stream wants when it is cut after its first output. */
   readonly whenCut: WhenCut
   readonly startedAt: number
@@ -58,18 +68,24 @@ export class Call {
   private readonly observers: ReadonlyArray<Observer>
 
   constructor(
+    kind: "call" | "track",
     startedAt: number,
     requested: Receipt.Target | undefined,
     parent: Call | undefined,
     observers: ReadonlyArray<Observer>,
     whenCut: WhenCut
   ) {
+    this.kind = kind
     this.startedAt = startedAt
     this.requested = requested
     this.parent = parent
     this.observers = observers
     this.whenCut = whenCut
-    this.elsewhere = parent?.elsewhere ?? 0
+  }
+
+  /** Whether its start and end are told: it is a call, and not one made on behalf of another. */
+  get told(): boolean {
+    return this.kind === "call" && this.parent?.kind !== "call"
   }
 
   /** Tells the observers; one that throws harms nobody. */
@@ -83,28 +99,33 @@ export class Call {
     }
   }
 
-  /** The call that all of this is for: its attempts are those of the receipt that the caller gets. */
-  private get outermost(): Call {
-    return this.parent?.outermost ?? this
-  }
-
-  begin(target: Receipt.Target, now: number): Recorded {
+  begin(target: Receipt.Target, idempotent: boolean, now: number): Recorded {
     const attempt: Recorded = {
-      number: this.outermost.attempts.length + 1,
-      target,
+      number: this.story.attempts.length + 1,
+      target: { provider: target.provider, model: target.model },
+      idempotent,
       start: now,
       end: undefined,
-      outcome: undefined
+      outcome: undefined,
+      cut: undefined
     }
-    for (let call: Call | undefined = this; call !== undefined; call = call.parent) call.attempts.push(attempt)
-    this.emit({ _tag: "AttemptStarted", at: now, attempt: attempt.number, target })
+    for (let call: Call | undefined = this; call !== undefined; call = call.parent) {
+      if (call.kind === "track" && call.attempts.length === most) call.attempts.shift()
+      call.attempts.push(attempt)
+    }
+    this.emit({ _tag: "AttemptStarted", at: now, attempt: attempt.number, target: attempt.target })
     return attempt
+  }
+
+  /** The outermost of the calls that this one is made for: its attempts are those that the observers count. */
+  private get story(): Call {
+    return this.parent === undefined ? this : this.parent.story
   }
 
   /** Ends an attempt; only the first end counts. */
   end(attempt: Recorded, how: Receipt.Outcome, now: number): void {
     if (attempt.outcome !== undefined) return
-    const outcome = how._tag === "Interrupted" && this.cutBy !== undefined ? failed(this.cutBy) : how
+    const outcome = how._tag === "Interrupted" && attempt.cut !== undefined ? failed(attempt.cut) : how
     attempt.end = now
     attempt.outcome = outcome
     this.emit({ _tag: "AttemptEnded", at: now, attempt: attempt.number, target: attempt.target, outcome })
@@ -115,37 +136,24 @@ export class Call {
     for (const attempt of this.attempts) this.end(attempt, interrupted, now)
   }
 
-  /** The failure for which a policy interrupts what runs inside this call. */
-  private get cutBy(): LlmError.LlmError | undefined {
-    return this.cut ?? this.parent?.cutBy
-  }
-
   /** A fallback moves on; told to every call around this one. */
   fallBack(event: Extract<Event, { _tag: "FellBack" }>): void {
     for (let call: Call | undefined = this; call !== undefined; call = call.parent) call.fellBack = true
     this.emit(event)
   }
 
-  /** A target whose stream was cut after its first output is not asked again while there are others. */
-  avoid(target: Receipt.Target): void {
-    this.avoided.add(targetKey(target))
-  }
-
-  avoids(target: Receipt.Target): boolean {
-    return this.avoided.has(targetKey(target)) || this.parent?.avoids(target) === true
-  }
-
-  notIdempotent(): void {
-    for (let call: Call | undefined = this; call !== undefined; call = call.parent) call.idempotent = false
+  /** The failure with which a target cut this call's stream, if it did. */
+  cutBy(target: Receipt.Target): LlmError.LlmError | undefined {
+    return this.cuts.get(targetKey(target))
   }
 
   /** The target that was asked last, or the requested one before any was. */
   get target(): Receipt.Target {
-    return this.attempts.at(-1)?.target ?? this.requested ?? Receipt.empty.requested
+    return this.attempts.at(-1)?.target ?? this.requested ?? unknown
   }
 
   receipt(now: number): Receipt.Receipt {
-    const requested = this.requested ?? this.attempts[0]?.target ?? Receipt.empty.requested
+    const requested = this.requested ?? this.attempts[0]?.target ?? unknown
     let served: Receipt.Target | undefined
     let idleSince = this.startedAt
     let fallback = this.fellBack
@@ -201,25 +209,50 @@ export const whenCut: FiberRef.FiberRef<WhenCut> = globalValue(
   () => FiberRef.unsafeMake<WhenCut>("fail", shared)
 )
 
-const targetKey = ({ model, provider }: Receipt.Target): string => `${provider}/${model}`
+/**
+ * Whether another target of a fallback around this fiber would take over after a failure. Kept apart from the call, so
+ * that two runs of one chain side by side do not confuse each other.
+ */
+export const elsewhere: FiberRef.FiberRef<(failure: LlmError.LlmError) => boolean> = globalValue(
+  Symbol.for("perdure/Call/elsewhere"),
+  () => FiberRef.unsafeMake<(failure: LlmError.LlmError) => boolean>(() => false, shared)
+)
+
+export const targetKey = ({ model, provider }: Receipt.Target): string => `${provider}/${model}`
 
 /** The time on the fiber's `Clock`, without an effect of its own. */
 export const nowOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>): number =>
   Context.get(fiber.currentDefaultServices, Clock.Clock).unsafeCurrentTimeMillis()
 
-/** Begins a call on this fiber, inside the one it works for already, if any. */
-const start = (fiber: Fiber.RuntimeFiber<unknown, unknown>, requested: Receipt.Target | undefined): Call => {
-  const parent = fiber.getFiberRef(current)
-  const call = new Call(nowOf(fiber), requested, parent, fiber.getFiberRef(observers), fiber.getFiberRef(whenCut))
-  if (parent === undefined) call.emit({ _tag: "Started", at: call.startedAt, requested: call.target })
+/** What this fiber works for, if that still goes on: a fiber may outlive the call it was forked in. */
+export const live = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Call | undefined => {
+  const call = fiber.getFiberRef(current)
+  return call?.ended === true ? undefined : call
+}
+
+const start = (
+  fiber: Fiber.RuntimeFiber<unknown, unknown>,
+  kind: "call" | "track",
+  requested: Receipt.Target | undefined
+): Call => {
+  const call = new Call(
+    kind,
+    nowOf(fiber),
+    requested,
+    live(fiber),
+    fiber.getFiberRef(observers),
+    fiber.getFiberRef(whenCut)
+  )
+  if (call.told) call.emit({ _tag: "Started", at: call.startedAt, requested: call.target })
   return call
 }
 
-/** Writes the receipt, and tells the observers when this was the outermost call. */
+/** Ends a call: writes its receipt and tells the observers. */
 export const finish = (call: Call, now: number, outcome: "Answered" | "Failed" | "Interrupted"): Receipt.Receipt => {
-  if (outcome === "Interrupted") call.endAll(now)
+  if (outcome === "Interrupted" && call.kind === "call") call.endAll(now)
+  call.ended = true
   const receipt = call.receipt(now)
-  if (call.parent === undefined) call.emit({ _tag: "Ended", at: now, outcome, receipt })
+  if (call.told) call.emit({ _tag: "Ended", at: now, outcome, receipt })
   return receipt
 }
 
@@ -231,16 +264,17 @@ export const stamp = <E>(error: E, receipt: Receipt.Receipt): E =>
   LlmError.is(error) ? LlmError.update(error, { receipt }) : error
 
 /**
- * Runs an effect as a call, inside the one the fiber works for already, if any: its attempts belong to both. A failure
+ * Runs an effect as a call, inside what the fiber works for already, if anything: its attempts belong to both. A failure
  * ends the call and carries its receipt; what a success means for the call is up to `onSuccess`.
  */
 export const inCall = <A, E, R, R2>(
   self: Effect.Effect<A, E, R>,
+  kind: "call" | "track",
   requested: Receipt.Target | undefined,
   onSuccess: (value: A, call: Call, now: number) => Effect.Effect<A, never, R2>
 ): Effect.Effect<A, E, R | R2> =>
   Effect.withFiberRuntime<A, E, R | R2>((fiber) => {
-    const call = start(fiber, requested)
+    const call = start(fiber, kind, requested)
     const leave = FiberRef.set(current, call.parent)
     return Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(FiberRef.set(current, call), () =>
@@ -254,12 +288,22 @@ export const inCall = <A, E, R, R2>(
     )
   })
 
+const withReceipt = <A>(value: A, call: Call, now: number): Effect.Effect<A> => {
+  const receipt = finish(call, now, "Answered")
+  return Effect.succeed(value instanceof LlmResponse ? copy<LlmResponse>(value, { receipt }) as typeof value : value)
+}
+
 /** Runs an effect as a call that ends with it: the receipt goes on the `LlmResponse` or the `LlmError`. */
-export const tracked = <A, E, R>(self: Effect.Effect<A, E, R>, requested?: Receipt.Target): Effect.Effect<A, E, R> =>
-  inCall(self, requested, (value, call, now) => {
-    const receipt = finish(call, now, "Answered")
-    return Effect.succeed(value instanceof LlmResponse ? copy<LlmResponse>(value, { receipt }) as typeof value : value)
-  })
+export const called = <A, E, R>(
+  self: Effect.Effect<A, E, R>,
+  requested: Receipt.Target | undefined
+): Effect.Effect<A, E, R> => inCall(self, "call", requested, withReceipt)
+
+/** Gives all calls made inside an effect one receipt. Where there is a call or a track around it, that one does. */
+export const tracked = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.withFiberRuntime<A, E, R>((fiber) =>
+    live(fiber) === undefined ? inCall(self, "track", undefined, withReceipt) : self
+  )
 
 /** What the receipt keeps of a cause. A defect has no class of ours, and what it says may hold anything. */
 export const outcomeOfCause = (cause: Cause.Cause<LlmError.LlmError>): Receipt.Outcome => {
@@ -267,5 +311,3 @@ export const outcomeOfCause = (cause: Cause.Cause<LlmError.LlmError>): Receipt.O
   if (Option.isSome(failure)) return failed(failure.value)
   return Cause.isInterruptedOnly(cause) ? interrupted : { _tag: "Failed", error: "Defect", detail: "" }
 }
-
-export type { Recorded }

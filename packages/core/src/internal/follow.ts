@@ -1,6 +1,7 @@
 /** Lets a call last as long as its stream, and starts the stream again elsewhere where the reader wants that. */
 import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
@@ -9,6 +10,7 @@ import * as Disposition from "../Disposition.ts"
 import * as LlmError from "../LlmError.ts"
 import type { Opened } from "../LlmProvider.ts"
 import type { StreamPart } from "../StreamPart.ts"
+import { defaultMaxRetryAfter } from "./backoff.ts"
 import * as Call from "./call.ts"
 
 type Finish = Extract<StreamPart, { _tag: "Finish" }>
@@ -33,7 +35,7 @@ export const follow = (
   opened: Opened,
   call: Call.Call,
   reopen: Effect.Effect<Opened, LlmError.LlmError, Scope.Scope>,
-  restarts: number
+  targets: number
 ): Effect.Effect<Opened, never, Scope.Scope> =>
   Effect.flatMap(Effect.clock, (clock) => {
     let ended = false
@@ -41,7 +43,9 @@ export const follow = (
       ended = true
       return Call.finish(call, clock.unsafeCurrentTimeMillis(), outcome)
     }
-    const parts = call.whenCut === "restart" ? restarting(opened.parts, call, reopen, restarts) : opened.parts
+    const parts = call.whenCut === "restart"
+      ? restarting(opened.parts, call, reopen, { targets, left: Math.max(1, targets - 1) })
+      : opened.parts
     return Effect.as(
       Effect.addFinalizer(() => Effect.sync(() => ended ? undefined : finish("Interrupted"))),
       {
@@ -58,6 +62,12 @@ export const follow = (
       }
     )
   })
+
+/** How many targets there are, and how often a stream may still start again. */
+interface Restarts {
+  readonly targets: number
+  readonly left: number
+}
 
 const isToolCall = ({ _tag }: StreamPart): boolean => _tag.startsWith("ToolCall")
 
@@ -77,7 +87,7 @@ const restarting = (
   parts: Parts,
   call: Call.Call,
   reopen: Effect.Effect<Opened, LlmError.LlmError, Scope.Scope>,
-  restarts: number,
+  restarts: Restarts,
   before?: LlmError.LlmError
 ): Parts =>
   Stream.suspend(() => {
@@ -89,18 +99,27 @@ const restarting = (
       }),
       Stream.catchAll((cut): Parts => {
         const all = before === undefined ? cut : LlmError.both(before, cut)
-        if (restarts === 0 || toolCalled || !mayRestart(cut)) return Stream.fail(all)
+        if (restarts.left === 0 || toolCalled || !mayRestart(cut)) return Stream.fail(all)
         const from = call.target
-        call.avoid(from)
+        call.cuts.set(Call.targetKey(from), LlmError.update(cut, { handedOut: false }))
+        // Whoever is asked again has said when; another target has not.
+        const wait = restarts.targets > 1 ? undefined : cut.retryAfter
+        if (wait !== undefined && Duration.greaterThan(wait, defaultMaxRetryAfter)) return Stream.fail(all)
+        const again = Effect.locally(reopen, Call.current, call)
         return Stream.unwrapScoped(
-          Effect.matchEffect(Effect.locally(reopen, Call.current, call), {
+          Effect.matchEffect(wait === undefined ? again : Effect.zipRight(Effect.sleep(wait), again), {
             onFailure: (error) => Effect.fail(LlmError.both(all, error)),
             onSuccess: (again) =>
               Effect.map(Effect.clock, (clock) => {
                 const to = call.target
-                call.fallBack({ _tag: "FellBack", at: clock.unsafeCurrentTimeMillis(), from, to, because: cut._tag })
+                if (Call.targetKey(from) !== Call.targetKey(to)) {
+                  call.fallBack({ _tag: "FellBack", at: clock.unsafeCurrentTimeMillis(), from, to, because: cut._tag })
+                }
                 const restarted: StreamPart = { _tag: "Restarted", provider: to.provider, model: to.model }
-                return Stream.concat(Stream.make(restarted), restarting(again.parts, call, reopen, restarts - 1, all))
+                return Stream.concat(
+                  Stream.make(restarted),
+                  restarting(again.parts, call, reopen, { ...restarts, left: restarts.left - 1 }, all)
+                )
               })
           })
         )

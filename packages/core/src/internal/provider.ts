@@ -16,6 +16,7 @@ import type { LlmRequest } from "../LlmRequest.ts"
 import type { LlmResponse } from "../LlmResponse.ts"
 import type { StreamPart } from "../StreamPart.ts"
 import * as Call from "./call.ts"
+import { commit } from "./commit.ts"
 import { follow, onEnd } from "./follow.ts"
 
 /** The raw side. */
@@ -24,42 +25,62 @@ export interface Raw {
   readonly open: (request: LlmRequest) => Effect.Effect<Opened, LlmError.LlmError, Scope.Scope>
 }
 
-/** Where a service of ours keeps its raw side. */
-export const RawId: unique symbol = Symbol.for("perdure/LlmProvider/Raw")
-
-const unknownTarget: TargetInfo = { provider: "unknown", model: "unknown" }
+/**
+ * The raw sides of the services made here. Kept outside of them, so that a service built from one of ours by hand, even
+ * with a spread, is a service of its own, and what it adds is not passed over.
+ */
+const raws = new WeakMap<Service, Raw>()
 
 /** The targets of a service; a hand-written one need not say. */
 export const targetsOf = (service: Service): readonly [TargetInfo, ...Array<TargetInfo>] => {
-  const [first = unknownTarget, ...rest] = service.targets ?? []
+  const [first = { provider: "unknown", model: "unknown" }, ...rest] = service.targets ?? []
   return [first, ...rest]
 }
 
-/** The raw side of a service; a hand-written one is taken for a provider. */
-export const rawOf = (service: Service): Raw => service[RawId] ?? leaf(targetsOf(service)[0], service)
+/** The raw side of a service. A hand-written one is taken for a provider, whose streams are opened with the same care. */
+export const rawOf = (service: Service): Raw =>
+  raws.get(service) ?? leaf(targetsOf(service)[0], {
+    generate: (request) => service.generate(request),
+    open: (request) => Effect.flatMap(service.open(request), ({ parts }) => commit(parts, targetsOf(service)[0], {}))
+  }, "by hand")
 
 /** The public side: each use of it is one call. */
-export const fromRaw = (raw: Raw, targets: readonly [TargetInfo, ...Array<TargetInfo>]): Service => {
-  const { model, provider } = targets[0]
-  const requested = targets[0] === unknownTarget ? undefined : { provider, model }
-  return {
+export const fromRaw = (
+  raw: Raw,
+  targets: readonly [TargetInfo, ...Array<TargetInfo>],
+  /** Whether the first target is a guess; then the first that is asked counts as the requested one. */
+  guessed = false
+): Service => {
+  const requested = guessed ? undefined : { provider: targets[0].provider, model: targets[0].model }
+  const service: Service = {
     targets,
-    [RawId]: raw,
-    generate: (request) => Call.tracked(raw.generate(request), requested),
+    generate: (request) => Call.called(raw.generate(request), requested),
     open: (request) =>
       Call.inCall(
         raw.open(request),
+        "call",
         requested,
-        (opened, call) => follow(opened, call, raw.open(request), Math.max(1, targets.length - 1))
+        (opened, call) => follow(opened, call, raw.open(request), targets.length)
       )
   }
+  raws.set(service, raw)
+  return service
 }
+
+/** A service whose uses are calls; ours are already. */
+export const publicOf = (service: Service): Service =>
+  raws.has(service)
+    ? service
+    : fromRaw(rawOf(service), targetsOf(service), service.targets?.[0] === undefined)
 
 const notIdempotent = (error: LlmError.LlmError) =>
   error._tag === "AllTargetsFailed" ? error : LlmError.update(error, { idempotent: false })
 
-/** A provider's own code, with each use of it recorded as an attempt of the call around it. */
-export const leaf = (info: TargetInfo, run: Raw): Raw => {
+/**
+ * A provider's own code, with each use of it recorded as an attempt of the call around it. What was written by hand may
+ * be a wrapper around one of ours, which records its attempts itself, so it is recorded only where nothing else was.
+ */
+export const leaf = (info: TargetInfo, run: Raw, by: "make" | "by hand"): Raw => {
   const target = { provider: info.provider, model: info.model }
 
   /** Runs `use` as an attempt of the current call. */
@@ -68,17 +89,15 @@ export const leaf = (info: TargetInfo, run: Raw): Raw => {
     use: (call: Call.Call, end: EndAttempt) => Effect.Effect<A, LlmError.LlmError, R>
   ) =>
     Effect.withFiberRuntime<A, LlmError.LlmError, R>((fiber) => {
-      const call = fiber.getFiberRef(Call.current)
+      const call = Call.live(fiber)
       if (call === undefined) return Effect.dieMessage("the raw side of a provider runs inside a call")
-      if (!request.idempotent) call.notIdempotent()
-      // A hand-written service may be a wrapper around one of ours, which records its attempts itself.
-      const wrapper = info === unknownTarget
       const before = call.attempts.length
       const startedAt = Call.nowOf(fiber)
-      const begun = wrapper ? undefined : call.begin(target, startedAt)
+      const begun = by === "make" ? call.begin(target, request.idempotent, startedAt) : undefined
       return use(call, (outcome, answered) => {
-        if (wrapper && call.attempts.length > before) return
-        call.end(begun ?? call.begin(answered ?? target, startedAt), outcome, Call.nowOf(fiber))
+        if (begun === undefined && call.attempts.length > before) return
+        const recorded = begun ?? call.begin(answered ?? target, request.idempotent, startedAt)
+        call.end(recorded, outcome, Call.nowOf(fiber))
       })
     })
 
@@ -133,15 +152,17 @@ const inOwnScope = (
       }
       return {
         parts: onEnd(
-          Stream.mapError(exit.value.parts, mark),
+          // A connection that failed is closed now, not when whoever takes over has finished.
+          Stream.tapErrorCause(Stream.mapError(exit.value.parts, mark), (cause) =>
+            Effect.suspend(() => {
+              end(Call.outcomeOfCause(cause))
+              return Scope.close(scope, Exit.failCause(cause))
+            })),
           (finish) => {
             end({ _tag: "Answered", model: finish.model ?? target.model })
             return finish
           },
-          (cause) => {
-            end(Call.outcomeOfCause(cause))
-            return cause
-          }
+          (cause) => cause
         )
       }
     })

@@ -29,7 +29,8 @@ export interface State {
   readonly schedule: unknown
 }
 
-type GiveUp = "notRetryable" | "attempts" | "elapsed" | "retryAfter" | "schedule" | "elsewhere"
+/** Why a failure is not repeated. */
+export type GiveUp = "notRetryable" | "attempts" | "elapsed" | "retryAfter" | "schedule" | "elsewhere"
 
 export type Decision =
   | { readonly _tag: "GiveUp"; readonly because: GiveUp }
@@ -51,8 +52,8 @@ interface Facts {
   readonly now: number
   /** Chance, in [0, 1). */
   readonly u: number
-  /** How many other targets a fallback could still ask. */
-  readonly elsewhere: number
+  /** Whether another target of a fallback would take over after a failure. */
+  readonly elsewhere: (failure: LlmError.LlmError) => boolean
   /** What the `Retry.fromSchedule` schedule says, in milliseconds; 0 when there is none. */
   readonly delay: number
 }
@@ -65,7 +66,7 @@ const decide = (spec: RetrySpec, parts: Parts, state: State, failure: unknown, f
   if (LlmError.is(failure)) {
     const disposition = parts.classify(failure)
     if (!Disposition.mayRepeat(disposition)) return giveUp("notRetryable")
-    if (disposition.next === "elsewhereFirst" && elsewhere > 0) return giveUp("elsewhere")
+    if (disposition.next === "elsewhereFirst" && elsewhere(failure)) return giveUp("elsewhere")
     pace = disposition.pace
     hint = disposition.wait
   } else {
@@ -107,7 +108,7 @@ export const next = (
   now: number
 ): Effect.Effect<Decision> =>
   Effect.withFiberRuntime((fiber) => {
-    const elsewhere = fiber.getFiberRef(Call.current)?.elsewhere ?? 0
+    const elsewhere = fiber.getFiberRef(Call.elsewhere)
     const chance = spec.jitter === "none" ? Effect.succeed(0) : Random.next
     const { schedule } = parts
     if (schedule === undefined) {
