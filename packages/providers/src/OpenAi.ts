@@ -1,36 +1,28 @@
 /**
- * OpenAI, and every server that speaks its Chat Completions protocol: Azure, OpenRouter, Mistral, DeepSeek, Groq, vLLM,
- * llama.cpp, Ollama and others, by their base URL.
+ * OpenAI, by its Chat Completions or its Responses API, and every server that speaks one of them: Azure, OpenRouter,
+ * Mistral, DeepSeek, Groq, vLLM, llama.cpp, Ollama and others, by their base URL.
  *
- * What does not fit the protocol is refused before anything is sent (`topK`, a file by its address). Two things have no
- * place in it and are not sent: the reasoning in earlier answers, which the API does not take back, and the mark that a
- * tool failed, which its content says anyway.
+ * What does not fit the API is refused before anything is sent (`topK`; for Chat Completions a file by its address; for
+ * Responses `stop`, `seed` and the penalties). The mark that a tool failed has no place in either and is not sent, since
+ * its content says it anyway; the reasoning in earlier answers goes only where it came from encrypted (Responses).
  *
  * @since 0.1.0
  */
-import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
-import * as HttpClient from "@effect/platform/HttpClient"
-import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
-import * as Clock from "effect/Clock"
+import type * as HttpClient from "@effect/platform/HttpClient"
 import * as Config from "effect/Config"
-import * as ConfigError from "effect/ConfigError"
+import type * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
-import * as LlmError from "perdure/LlmError"
+import type * as Redacted from "effect/Redacted"
+import type * as LlmError from "perdure/LlmError"
 import * as LlmProvider from "perdure/LlmProvider"
-import type { LlmRequest } from "perdure/LlmRequest"
-import type { LlmResponse } from "perdure/LlmResponse"
-import * as Http from "./internal/http.ts"
-import { defined } from "./internal/json.ts"
-import * as ChatRequest from "./internal/openai/chatRequest.ts"
-import * as ChatResponse from "./internal/openai/chatResponse.ts"
 import * as Failure from "./internal/openai/failure.ts"
-import { requestId } from "./internal/openai/hints.ts"
-import * as Check from "./internal/options.ts"
-import * as Secrets from "./internal/secrets.ts"
-import * as Transport from "./internal/transport.ts"
+import * as Servers from "./internal/openai/servers.ts"
+import * as Service from "./internal/openai/service.ts"
+import * as Settings from "./internal/openai/settings.ts"
+import type { Timeouts } from "./internal/timeouts.ts"
+
+export type { Timeouts } from "./internal/timeouts.ts"
 
 /**
  * Where OpenAI is, unless an option or `OPENAI_BASE_URL` says otherwise.
@@ -38,7 +30,38 @@ import * as Transport from "./internal/transport.ts"
  * @since 0.1.0
  * @category constants
  */
-export const defaultBaseUrl = "https://api.openai.com/v1"
+export const defaultBaseUrl: string = Servers.openAi.baseUrl
+
+/**
+ * The field that `maxOutputTokens` is sent in, of Chat Completions.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type MaxTokensField = "max_completion_tokens" | "max_tokens"
+
+/**
+ * Where a model is at Azure. Either `resource` or `endpoint` is needed.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Azure {
+  /** The resource's name, which stands for `https://{resource}.openai.azure.com`. */
+  readonly resource?: string | undefined
+  /** The address of the resource, where it has another one. */
+  readonly endpoint?: string | undefined
+  /**
+   * The deployment's name.
+   * @default the model
+   */
+  readonly deployment?: string | undefined
+  /**
+   * The version of the dated API to use, for example `2024-10-21`.
+   * @default none: the `/openai/v1` API, which has no versions
+   */
+  readonly apiVersion?: string | undefined
+}
 
 /**
  * What {@link layer} and {@link make} take.
@@ -50,17 +73,25 @@ export interface Options {
   /** The model to ask, by the name the server gives it: for example `gpt-4o`. */
   readonly model: string
   /**
-   * The key, sent as `Authorization: Bearer …`; `"none"` for a server that wants none, or wants it in another header.
+   * Which API to speak.
+   * @default "chat", Chat Completions, which most servers know
+   */
+  readonly api?: "chat" | "responses" | undefined
+  /**
+   * The key, sent as `Authorization: Bearer …`, at Azure as `api-key`; `"none"` for a server that wants none, or wants it
+   * in another header.
    *
-   * @default the configuration value `OPENAI_API_KEY`
+   * @default the configuration value `OPENAI_API_KEY`, with `azure` `AZURE_OPENAI_API_KEY`
    */
   readonly apiKey?: Redacted.Redacted | "none" | undefined
   /**
-   * Where the API is, up to and without `/chat/completions`, with or without a slash at the end; a query is kept.
+   * Where the API is, up to and without `/chat/completions` or `/responses`, with or without a slash at the end; a query is kept.
    *
    * @default the configuration value `OPENAI_BASE_URL`, else {@link defaultBaseUrl}
    */
   readonly baseUrl?: string | undefined
+  /** Where the model is at Azure, instead of a `baseUrl`. */
+  readonly azure?: Azure | undefined
   /** The organization that the calls count for, where the key belongs to several. */
   readonly organization?: string | undefined
   /** The project that the calls count for. */
@@ -80,85 +111,27 @@ export interface Options {
    * The field that `maxOutputTokens` is sent in. OpenAI's newer models take `max_completion_tokens` only; many servers
    * with the same protocol know `max_tokens` only.
    *
-   * @default "max_completion_tokens" at openai.com and openai.azure.com, "max_tokens" elsewhere
+   * @default "max_completion_tokens" at openai.com and at Azure, "max_tokens" elsewhere
    */
-  readonly maxTokensField?: "max_completion_tokens" | "max_tokens" | undefined
+  readonly maxTokensField?: MaxTokensField | undefined
+  /**
+   * Whether a stream of Chat Completions asks for its usage (`stream_options.include_usage`); false for servers that
+   * refuse the field.
+   * @default true
+   */
+  readonly streamUsage?: boolean | undefined
+  /** How long the steps of one attempt may take. */
+  readonly timeouts?: Timeouts | undefined
   /** Changes the HTTP client that the calls are made with. It sees the finished requests, their keys among the rest. */
   readonly transformClient?: ((client: HttpClient.HttpClient) => HttpClient.HttpClient) | undefined
-}
-
-/** The options, checked. */
-interface Checked {
-  readonly model: string
-  readonly name: string
-  readonly apiKey: Redacted.Redacted | "none" | undefined
-  readonly baseUrl: URL | undefined
-  readonly headers: Readonly<Record<string, string>>
-  readonly contextWindow: number | undefined
-  readonly maxTokensField: ChatRequest.MaxTokensField | undefined
-  readonly transformClient: (client: HttpClient.HttpClient) => HttpClient.HttpClient
-}
-
-const check = (options: Options): Checked => {
-  const { apiKey, baseUrl, contextWindow, headers, maxTokensField, name, organization, project } = options
-  const option = (field: keyof Options) => `OpenAi.layer({ ${field} })`
-  if (apiKey !== undefined && apiKey !== "none") Check.key(option("apiKey"), Redacted.value(apiKey))
-  return {
-    model: Check.text(option("model"), options.model),
-    name: name === undefined ? "openai" : Check.text(option("name"), name),
-    apiKey,
-    baseUrl: baseUrl === undefined ? undefined : Check.address(option("baseUrl"), baseUrl),
-    headers: {
-      ...(organization === undefined
-        ? {}
-        : { "openai-organization": Check.header(option("organization"), organization) }),
-      ...(project === undefined ? {} : { "openai-project": Check.header(option("project"), project) }),
-      ...Check.headers(option("headers"), headers ?? {})
-    },
-    contextWindow: contextWindow === undefined
-      ? undefined
-      : Check.integer(option("contextWindow"), contextWindow, 1),
-    maxTokensField: maxTokensField === undefined
-      ? undefined
-      : Check.literal(option("maxTokensField"), maxTokensField, ["max_completion_tokens", "max_tokens"]),
-    transformClient: options.transformClient ?? ((client) => client)
-  }
-}
-
-const keyConfig = Config.redacted("OPENAI_API_KEY").pipe(
-  Config.mapOrFail((redacted) => {
-    const key = Redacted.value(redacted).trim()
-    return Check.isKey(key)
-      ? Either.right(Redacted.make(key))
-      : Either.left(ConfigError.InvalidData(["OPENAI_API_KEY"], `Expected ${Check.keyAllowed}`))
-  })
-)
-
-const baseUrlConfig = Config.string("OPENAI_BASE_URL").pipe(
-  Config.withDefault(""),
-  Config.mapOrFail((value) =>
-    Either.fromNullable(
-      // A blank variable is as good as none.
-      Check.baseUrl(value.trim() === "" ? defaultBaseUrl : value),
-      () => ConfigError.InvalidData(["OPENAI_BASE_URL"], `Expected ${Check.baseUrlAllowed}`)
-    )
-  )
-)
-
-const isOpenAi = ({ hostname }: URL): boolean => /(?:^|\.)openai\.(?:azure\.)?com$/.test(hostname)
-
-const endpoint = (base: URL, path: string): string => {
-  const url = new URL(base)
-  url.pathname += url.pathname.endsWith("/") ? path.slice(1) : path
-  return url.href
 }
 
 /**
  * A provider that asks one OpenAI model, or one model of a compatible server.
  *
  * An answer is read in full before it is one: what arrives in part, without a finish reason or with an error inside, is
- * a failure. Interrupting a call closes its connection. Every failure is an `LlmError` that holds neither the key nor
- * the prompt. Streams are refused with `InvalidRequest`.
+ * a failure, also in a stream. Interrupting a call closes its connection. Every failure is an `LlmError` that holds
+ * neither the key nor the prompt.
  *
  * Throws `InvalidOption` when an option is out of range; fails with a `ConfigError` when the key is to come from the
  * configuration and is not there.
@@ -171,72 +144,8 @@ const endpoint = (base: URL, path: string): string => {
  */
 export const make = (
   options: Options
-): Effect.Effect<LlmProvider.Service, ConfigError.ConfigError, HttpClient.HttpClient> => fromChecked(check(options))
-
-const fromChecked = (checked: Checked) =>
-  Effect.gen(function*() {
-    const apiKey = checked.apiKey ?? (yield* keyConfig)
-    const base = checked.baseUrl ?? (yield* baseUrlConfig)
-    const { model, name } = checked
-    const client = Http.prepare(
-      checked.transformClient(yield* HttpClient.HttpClient),
-      yield* Effect.serviceOption(FetchHttpClient.RequestInit)
-    )
-
-    const key = apiKey === "none" ? undefined : Redacted.value(apiKey)
-    const secrets = [key ?? [], Object.values(checked.headers), Array.from(base.searchParams.values())].flat()
-    const encoding: ChatRequest.Options = {
-      model,
-      name,
-      maxTokensField: checked.maxTokensField ?? (isOpenAi(base) ? "max_completion_tokens" : "max_tokens")
-    }
-    const post = HttpClientRequest.post(endpoint(base, "/chat/completions"), {
-      headers: {
-        accept: "application/json",
-        ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
-        ...checked.headers
-      }
-    })
-
-    const generate = (request: LlmRequest): Effect.Effect<LlmResponse, LlmError.LlmError> => {
-      const asked = { provider: name, model, secrets: () => [...secrets, ...Secrets.ofRequest(request)] }
-      const body = ChatRequest.encode(request, encoding)
-      if (Either.isLeft(body)) return new LlmError.InvalidRequest({ provider: name, model, ...body.left })
-      return Http.exchange(client, HttpClientRequest.bodyText(post, body.right, "application/json")).pipe(
-        Effect.catchAllCause((cause) => Transport.failCause(cause, asked)),
-        Effect.flatMap((reply) => Effect.flatMap(Clock.currentTimeMillis, (now) => read(reply, asked, now)))
-      )
-    }
-
-    return LlmProvider.make(defined({ provider: name, model, contextWindow: checked.contextWindow, generate }))
-  })
-
-const decoder = new TextDecoder()
-
-const read = (
-  { body, end, headers, status }: Http.Reply,
-  asked: Transport.Asked,
-  now: number
-): Either.Either<LlmResponse, LlmError.ProviderError> => {
-  const { model, provider } = asked
-  // The secrets are gathered only when there is a failure to clean.
-  const context = {
-    status,
-    headers,
-    model,
-    provider,
-    now,
-    get secrets() {
-      return asked.secrets()
-    }
-  }
-  if (!Http.isSuccess(status)) return Either.left(Failure.fromReply(decoder.decode(body), context))
-  if (end === "whole") return ChatResponse.read(body, context)
-  if (end === "cut") {
-    return Either.left(Failure.malformed(`the body is larger than ${Http.maxAnswerBytes} bytes`, context))
-  }
-  return Either.left(Transport.toLlmError(end, asked, { status, requestId: requestId(headers) }))
-}
+): Effect.Effect<LlmProvider.Service, ConfigError.ConfigError, HttpClient.HttpClient> =>
+  Service.make(Settings.check(options, Servers.openAi))
 
 /**
  * A layer of {@link make}.
@@ -263,6 +172,84 @@ export const layer = (
   options: Options
 ): Layer.Layer<LlmProvider.LlmProvider, ConfigError.ConfigError, HttpClient.HttpClient> =>
   Layer.effect(LlmProvider.LlmProvider, make(options))
+
+/**
+ * {@link Options}, each of them a `Config`; `transformClient` as it is.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type ConfigOptions =
+  & { readonly [K in keyof Omit<Options, "transformClient">]: Config.Config<Options[K]> }
+  & Pick<Options, "transformClient">
+
+/**
+ * A layer of {@link make} with options from the configuration. What is missing or out of range is a `ConfigError`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerConfig = (
+  { transformClient, ...configs }: ConfigOptions
+): Layer.Layer<LlmProvider.LlmProvider, ConfigError.ConfigError, HttpClient.HttpClient> =>
+  Layer.effect(
+    LlmProvider.LlmProvider,
+    Config.all(configs).pipe(
+      Effect.flatMap((options) => Settings.checkConfig({ ...options, transformClient }, Servers.openAi)),
+      Effect.flatMap(Service.make)
+    )
+  )
+
+/**
+ * What the layers of other servers take. Defaults that differ from those of {@link Options} are told by each.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type ServerOptions = Omit<Options, "azure" | "organization" | "project">
+
+const serverLayer = (server: Settings.Server) =>
+(
+  options: ServerOptions
+): Layer.Layer<LlmProvider.LlmProvider, ConfigError.ConfigError, HttpClient.HttpClient> =>
+  Layer.effect(LlmProvider.LlmProvider, Service.make(Settings.check(options, server)))
+
+/**
+ * A model by way of OpenRouter, named `openrouter`, with the key in `OPENROUTER_API_KEY`; the headers by which it tells
+ * programs apart (`HTTP-Referer`, `X-Title`) are yours to set. Throws `InvalidOption` when an option is out of range.
+ *
+ * @since 0.1.0
+ * @category servers
+ */
+export const openRouter = serverLayer(Servers.openRouter)
+
+/**
+ * A model at Mistral, named `mistral`, with the key in `MISTRAL_API_KEY`. Usage comes with every stream and is not asked
+ * for, and a seed goes by the name of `random_seed`: the API refuses fields that it does not know. Throws `InvalidOption`
+ * when an option is out of range.
+ *
+ * @since 0.1.0
+ * @category servers
+ */
+export const mistral = serverLayer(Servers.mistral)
+
+/**
+ * A model of an Ollama on this machine, port 11434, named `ollama`, without a key. Throws `InvalidOption` when an option
+ * is out of range.
+ *
+ * @since 0.1.0
+ * @category servers
+ */
+export const ollama = serverLayer(Servers.ollama)
+
+/**
+ * A model of a vLLM server on this machine, port 8000, named `vllm`, without a key. Throws `InvalidOption` when an option
+ * is out of range.
+ *
+ * @since 0.1.0
+ * @category servers
+ */
+export const vllm = serverLayer(Servers.vllm)
 
 /**
  * What {@link failure} takes.
@@ -303,10 +290,7 @@ export interface FailureOptions {
  */
 export const failure = (options: FailureOptions): LlmError.ProviderError =>
   Failure.fromReply(options.body, {
-    status: options.status,
-    headers: options.headers,
-    model: options.model,
+    ...options,
     provider: options.provider ?? "openai",
-    now: options.now,
     secrets: options.secrets ?? []
   })

@@ -3,4 +3,6 @@
  *
  * @since 0.1.0
  */
+export * as Anthropic from "./Anthropic.ts"
+export * as Google from "./Google.ts"
 export * as OpenAi from "./OpenAi.ts"

@@ -329,6 +329,7 @@ describe("E1: bad options are refused when the layer is built", () => {
     ["project", { project: "a\nb" }, "project"],
     ["a header's name", { headers: { "a b": "1" } }, "\"a b\""],
     ["a header's value", { headers: { "api-key": "sk-secret\n" } }, "headers })[\"api-key\"] was given <redacted>"],
+    ["a time limit", { timeouts: { idle: 0 } }, "OpenAi.layer({ timeouts }).idle was given 0"],
     ["contextWindow", { contextWindow: 0 }, "contextWindow }) was given 0; allowed: a whole number of at least 1"]
   ])("%s", (_, options, words) => {
     const build = () => OpenAi.layer({ model: "m", ...options })

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Exit } from "effect"
+import { Duration, Effect, Exit } from "effect"
 import type { LlmResponse } from "perdure"
 import { ask, completion, failureOf, json } from "./support/client.ts"
 
@@ -28,6 +28,18 @@ const call = { id: "c1", type: "function", function: { name: "look", arguments: 
 const calling = { _tag: "ToolCall", id: "c1", name: "look", arguments: "{\"at\":1}" }
 
 describe("an answer", () => {
+  it.effect("tells what the headers say of the rate limits", () =>
+    Effect.gen(function*() {
+      const headers = {
+        "x-ratelimit-limit-requests": "60",
+        "x-ratelimit-remaining-requests": "59",
+        "x-ratelimit-reset-requests": "1s"
+      }
+      expect(yield* reading(completion(), { headers })).toMatchObject({
+        value: { text: "hi", rateLimits: { requests: { limit: 60, remaining: 59, reset: Duration.seconds(1) } } }
+      })
+    }))
+
   it.effect("has text, model, id, finish reason and usage", () =>
     Effect.gen(function*() {
       const response = yield* answer(completion({

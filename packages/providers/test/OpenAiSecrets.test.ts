@@ -6,6 +6,7 @@ import * as fc from "effect/FastCheck"
 import { inspect } from "node:util"
 import { LlmProvider, LlmRequest } from "perdure"
 import { ask, completion, failureOf, json } from "./support/client.ts"
+import { delta, eventStream, finish, sse, streamed } from "./support/stream.ts"
 
 const key = "tok-7f3a9c1e5b2d8046aa"
 const header = "header-secret-5f1c"
@@ -135,6 +136,35 @@ describe("O3: no failure tells the key, a header or the prompt", () => {
     Effect.gen(function*() {
       const { exit } = yield* ask(prompt, { ...options, transformClient: HttpClient.filterStatusOk }, chatty(429))
       expect(failureOf(exit)).toMatchObject({ _tag: "RateLimited", status: 429 })
+      expectSilence(exit)
+    }))
+
+  const frames: ReadonlyArray<readonly [string, Partial<OpenAi.Options>, string]> = [
+    [
+      "an error inside a stream",
+      {},
+      sse({ error: { message: `${key} ${header} ${prompt}`, code: key, param: prompt } })
+    ],
+    ["an error line inside a stream", {}, `${JSON.stringify({ error: `${key}: ${prompt}` })}\n\n`],
+    ["a frame that is no JSON", {}, sse(delta({ content: "a" }), `${key} ${header} ${quoted}`)],
+    ["a frame of another shape", {}, sse(delta({ content: { [key]: prompt } }))],
+    ["a line of no format", {}, `${key} ${header} ${quoted}\n\n`],
+    ["a refusal in a stream", {}, sse(delta({ refusal: `I cannot say: ${prompt} ${key}` }), finish("stop"))],
+    ["a stream that is cut", {}, sse(delta({ content: "a" }))],
+    ["an error inside a Responses stream", { api: "responses" }, sse({ type: "error", message: `${key} ${prompt}` })],
+    [
+      "a failed Responses stream",
+      { api: "responses" },
+      sse({ type: "response.failed", response: { status: "failed", error: { code: key, message: prompt } } })
+    ]
+  ]
+  it.effect.each(frames)("%s", ([_, more, body]) =>
+    Effect.gen(function*() {
+      const { exit } = yield* streamed(
+        () => eventStream(body, { "x-request-id": `req-${key}` }),
+        { ...options, ...more },
+        prompt
+      )
       expectSilence(exit)
     }))
 

@@ -1,7 +1,7 @@
 import { FetchHttpClient } from "@effect/platform"
 import { describe, expect, it } from "@effect/vitest"
 import { OpenAi } from "@perdure/providers"
-import { Effect, Exit, Fiber, Layer, Redacted } from "effect"
+import { Duration, Effect, Exit, Fiber, Layer, Redacted } from "effect"
 import { inspect } from "node:util"
 import { LlmProvider } from "perdure"
 import { completion, failureOf, key } from "./support/client.ts"
@@ -172,6 +172,20 @@ for (const [name, client] of clients) {
         yield* server.closed
         expect(written.bytes).toBeLessThan(20 * MB)
       }))
+
+    it.scopedLive.each<readonly [string, string, Record<string, unknown>]>([
+      ["an answer", "200 OK", { _tag: "TimedOut", phase: "idle", limit: Duration.millis(100) }],
+      ["an error", "503 Busy", { _tag: "Overloaded" }]
+    ])(
+      "T1, T2: %s whose body stalls is given up, and its connection closed",
+      ([_, status, fields]) =>
+        Effect.gen(function*() {
+          const server = yield* rawServer((socket) => socket.write(`${chunked(status)}5\r\n{"id"\r\n`))
+          const exit = yield* Effect.exit(ask(server.url, { timeouts: { idle: "100 millis" } }))
+          expect(failureOf(exit)).toMatchObject({ ...fields, status: Number(status.slice(0, 3)) })
+          yield* server.closed
+        })
+    )
 
     it.scopedLive.each<readonly [string, string]>([
       ["before the headers", ""],

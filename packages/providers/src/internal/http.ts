@@ -5,6 +5,7 @@ import type { HttpClientError } from "@effect/platform/HttpClientError"
 import type { HttpClientRequest } from "@effect/platform/HttpClientRequest"
 import type { HttpClientResponse } from "@effect/platform/HttpClientResponse"
 import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
@@ -43,54 +44,62 @@ export const prepare = (
     HttpClient.withScope
   )
 
-/** What came back. */
-export interface Reply {
-  readonly status: number
-  readonly headers: Readonly<Record<string, string>>
+/** A body as far as it was read. */
+export interface Body {
   readonly body: Uint8Array
-  /** How the body ended: with its end, at the limit, or with the connection. */
-  readonly end: "whole" | "cut" | HttpClientError
+  /** How it ended: with its end, at the limit of size or of time, or with the connection. */
+  readonly end: "whole" | "cut" | "stalled" | HttpClientError
 }
 
 export const isSuccess = (status: number): boolean => status >= 200 && status < 300
 
-/**
- * Sends a request and reads its reply in full, an error only as far as it is worth reading. The connection is closed
- * when the reply is left unread, and kept for another request when it is not.
- */
-export const exchange = (client: Client, request: HttpClientRequest): Effect.Effect<Reply, HttpClientError> =>
-  client.execute(request).pipe(
+const requestIds = ["x-request-id", "apim-request-id", "request-id", "x-ms-request-id", "cf-ray"]
+
+/** The provider's id of the request, and a proxy's where it has none. */
+export const requestId = (headers: Readonly<Record<string, string | undefined>>): string | undefined => {
+  for (const name of requestIds) {
+    const id = headers[name]?.trim()
+    if (id !== undefined && id !== "") return id
+  }
+  return undefined
+}
+
+/** Sends a request and gives the head of the reply; closing the scope closes the connection if its body is unread. */
+export const execute = (
+  client: Client,
+  request: HttpClientRequest
+): Effect.Effect<HttpClientResponse, HttpClientError, Scope.Scope> =>
+  Effect.catchIf(
+    client.execute(request),
     // A status that the program's own client made a failure of is still a reply.
-    Effect.catchIf(
-      (error) => error._tag === "ResponseError" && error.reason === "StatusCode",
-      (error) => error._tag === "ResponseError" ? Effect.succeed(error.response) : Effect.fail(error)
-    ),
-    Effect.flatMap((response) => read(response, isSuccess(response.status) ? maxAnswerBytes : maxErrorBytes)),
-    Effect.scoped
+    (error) => error._tag === "ResponseError" && error.reason === "StatusCode",
+    (error) => error._tag === "ResponseError" ? Effect.succeed(error.response) : Effect.fail(error)
   )
 
-const read = (response: HttpClientResponse, limit: number): Effect.Effect<Reply> =>
+/**
+ * Reads a body in full, that of an error only as far as it is worth reading.
+ *
+ * @param idle how long one piece of it may take
+ */
+export const read = (response: HttpClientResponse, idle: Duration.Duration): Effect.Effect<Body> =>
   Effect.suspend(() => {
+    const limit = isSuccess(response.status) ? maxAnswerBytes : maxErrorBytes
     const chunks: Array<Uint8Array> = []
     let size = 0
-    const reply = (end: Reply["end"]): Reply => ({
-      status: response.status,
-      headers: response.headers,
-      body: join(chunks, Math.min(size, limit)),
-      end
-    })
+    const upTo = (end: Body["end"]): Body => ({ body: join(chunks, Math.min(size, limit)), end })
     if (isSuccess(response.status) && Number(response.headers["content-length"]) > limit) {
-      return Effect.succeed(reply("cut"))
+      return Effect.succeed(upTo("cut"))
     }
-    const reading = Stream.runForEachWhile(response.stream, (chunk) =>
+    const pieces = Stream.timeoutFail(response.stream, () => "stalled" as const, idle)
+    const reading = Stream.runForEachWhile(pieces, (chunk) =>
       Effect.sync(() => {
         chunks.push(chunk)
         size += chunk.length
         return size <= limit
       }))
     return Effect.match(reading, {
-      onSuccess: () => reply(size > limit ? "cut" : "whole"),
-      onFailure: (error) => reply(error.reason === "EmptyBody" ? "whole" : error)
+      onSuccess: () => upTo(size > limit ? "cut" : "whole"),
+      onFailure: (error) => upTo(error !== "stalled" && error.reason === "EmptyBody" ? "whole" : error)
     })
   })
 

@@ -1,28 +1,14 @@
 /** Checks that a provider's options pass through when it is built. A refused value that may hold a secret is not shown. */
 import { InvalidOption } from "perdure/InvalidOption"
 import * as LlmError from "perdure/LlmError"
+import * as Options from "perdure/Options"
+import { type Checked, defaults, type Timeouts } from "./timeouts.ts"
 
 const refuse = (option: string, value: string, allowed: string): never => {
   throw new InvalidOption({ option, value, allowed })
 }
 
 const hidden = "<redacted>"
-
-/** A string with at least one character that is not white space. */
-export const text = (option: string, value: string): string =>
-  typeof value === "string" && value.trim() !== ""
-    ? value
-    : refuse(option, typeof value === "string" ? JSON.stringify(value) : String(value), "a non-empty string")
-
-/** A whole number of at least `min`. */
-export const integer = (option: string, value: number, min: number): number =>
-  Number.isSafeInteger(value) && value >= min
-    ? value
-    : refuse(option, String(value), `a whole number of at least ${min}`)
-
-/** One of a fixed list of words. */
-export const literal = <const A extends string>(option: string, value: A, words: ReadonlyArray<A>): A =>
-  words.includes(value) ? value : refuse(option, String(value), words.map((word) => `"${word}"`).join(", "))
 
 // Clients throw on anything else, and some of them print the value when they do.
 const visible = /^[\x21-\x7e]+$/
@@ -76,3 +62,12 @@ export const baseUrlAllowed = "an http or https URL without a user name and pass
 export const address = (option: string, value: string): URL =>
   (typeof value === "string" ? baseUrl(value) : undefined) ??
     refuse(option, String(value).includes("@") ? hidden : LlmError.detail(String(value)), baseUrlAllowed)
+
+/** Time limits, with the defaults for those that are not given. */
+export const timeouts = (option: string, given: Timeouts = {}): Checked => {
+  const limit = (name: keyof Timeouts) => {
+    const value = given[name]
+    return value === undefined ? defaults[name] : Options.duration(`${option}.${name}`, value)
+  }
+  return { headers: limit("headers"), firstOutput: limit("firstOutput"), idle: limit("idle") }
+}

@@ -1,36 +1,21 @@
 /** From a request to the body of a Chat Completions request. */
-import * as Either from "effect/Either"
+import type * as Either from "effect/Either"
 import type { LlmRequest, Message, ResponseFormat, ToolChoice, UserPart } from "perdure/LlmRequest"
 import { defined } from "../json.ts"
-
-/** The field that holds the most tokens an answer may have. */
-export type MaxTokensField = "max_completion_tokens" | "max_tokens"
-
-/** Why a request cannot be asked here. */
-export interface Refusal {
-  readonly param: string
-  readonly detail: string
-}
+import type { Refusal } from "../wire.ts"
+import { checkStream, dataUrl, Refused, refusing } from "./refused.ts"
 
 export interface Options {
   readonly model: string
   /** The provider's name, under which a request keeps fields of its own. */
   readonly name: string
-  readonly maxTokensField: MaxTokensField
+  readonly maxTokensField: "max_completion_tokens" | "max_tokens"
+  readonly seedField: "seed" | "random_seed"
+  /** Whether to ask for the usage at the end of a stream. */
+  readonly streamUsage: boolean
 }
 
 type Body = Readonly<Record<string, unknown>>
-
-/** Thrown inside {@link encode}, and caught there. */
-class Refused {
-  readonly refusal: Refusal
-  constructor(param: string, detail: string) {
-    this.refusal = { param, detail }
-  }
-}
-
-const dataUrl = ({ data, mediaType }: { readonly data: string; readonly mediaType: string }) =>
-  `data:${mediaType};base64,${data}`
 
 const userPart = (part: UserPart): Body => {
   switch (part._tag) {
@@ -102,7 +87,8 @@ const responseFormat = (format: typeof ResponseFormat.Type): Body => {
   }
 }
 
-const body = (request: LlmRequest, { maxTokensField, model, name }: Options): Body => {
+const body = (request: LlmRequest, streaming: boolean, options: Options): Body => {
+  const { maxTokensField, model, name, seedField, streamUsage } = options
   if (request.topK !== undefined) {
     throw new Refused(
       "topK",
@@ -127,21 +113,19 @@ const body = (request: LlmRequest, { maxTokensField, model, name }: Options): Bo
     presence_penalty: request.presencePenalty,
     stop: request.stop.length === 0 ? undefined : request.stop,
     [maxTokensField]: request.maxOutputTokens,
-    seed: request.seed,
+    [seedField]: request.seed,
+    stream: streaming ? true : undefined,
+    stream_options: streaming && streamUsage ? { include_usage: true } : undefined,
     ...request.extras[name]
   })
-  if ("stream" in whole && whole["stream"] === true) {
-    throw new Refused(`extras.${name}.stream`, "whether to stream is decided by how the provider is called")
+  const extras = request.extras[name] ?? {}
+  checkStream(extras, streaming, name)
+  if (streaming && typeof extras["n"] === "number" && extras["n"] > 1) {
+    throw new Refused(`extras.${name}.n`, "a stream holds one answer")
   }
   return whole
 }
 
 /** The body as JSON text, or why there is none. */
-export const encode = (request: LlmRequest, options: Options): Either.Either<string, Refusal> =>
-  Either.try({
-    try: () => JSON.stringify(body(request, options)),
-    catch: (thrown) =>
-      thrown instanceof Refused
-        ? thrown.refusal
-        : { param: "request", detail: "the request holds a value that JSON cannot express" }
-  })
+export const encode = (request: LlmRequest, streaming: boolean, options: Options): Either.Either<string, Refusal> =>
+  refusing(() => JSON.stringify(body(request, streaming, options)))

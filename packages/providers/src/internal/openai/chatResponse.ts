@@ -7,11 +7,12 @@ import type { AssistantPart } from "perdure/LlmRequest"
 import { type FinishReason, LlmResponse, Usage } from "perdure/LlmResponse"
 import { asCount, asRecord, asText, defined, type Known, leftover, parse } from "../json.ts"
 import { conceal } from "../secrets.ts"
-import { commonOf, type Context, fromSaid, malformed } from "./failure.ts"
+import type { Context } from "../wire.ts"
+import { commonOf, fromSaid, malformed } from "./failure.ts"
 import { insideAnswer, pageText } from "./said.ts"
 
 /** A field that may be missing, or null, which is the same. */
-const maybe = <A, I>(schema: Schema.Schema<A, I>) => Schema.optional(Schema.NullOr(schema))
+export const maybe = <A, I>(schema: Schema.Schema<A, I>) => Schema.optional(Schema.NullOr(schema))
 
 const ContentPart = Schema.Struct({
   type: maybe(Schema.String),
@@ -29,8 +30,11 @@ const ToolCall = Schema.Struct({
   }))
 })
 
+/** A message's content: text, or a list of parts. */
+export const Content = Schema.Union(Schema.String, Schema.Array(ContentPart))
+
 const Message = Schema.Struct({
-  content: maybe(Schema.Union(Schema.String, Schema.Array(ContentPart))),
+  content: maybe(Content),
   refusal: maybe(Schema.String),
   reasoning: maybe(Schema.String),
   reasoning_content: maybe(Schema.String),
@@ -82,7 +86,7 @@ const known = (onlyFunctions: boolean): Known => ({
 })
 
 /** The tokens used, as far as the numbers make sense. */
-const usageOf = (value: unknown): Usage => {
+export const usageOf = (value: unknown): Usage => {
   const usage = asRecord(value)
   const input = asRecord(usage?.["prompt_tokens_details"])
   const output = asRecord(usage?.["completion_tokens_details"])
@@ -97,16 +101,17 @@ const usageOf = (value: unknown): Usage => {
 const text = (value: string): AssistantPart => ({ _tag: "Text", text: value })
 const reasoning = (value: string): AssistantPart => ({ _tag: "Reasoning", text: value })
 
-const contentOf = ({ content, reasoning: plain, reasoning_content, tool_calls }: typeof Message.Type) => {
-  const parts: Array<AssistantPart> = []
-  const before = reasoning_content || plain
-  if (before) parts.push(reasoning(before))
-  for (const part of typeof content === "string" ? [{ text: content }] : content ?? []) {
-    const thinking = "thinking" in part ? part.thinking : undefined
+/** The text and the reasoning in a message's content. */
+export const textsOf = (content: typeof Content.Type): ReadonlyArray<AssistantPart> =>
+  typeof content === "string" ? content === "" ? [] : [text(content)] : content.flatMap((part) => {
+    const { thinking } = part
     const thought = typeof thinking === "string" ? thinking : thinking?.map(({ text }) => text ?? "").join("")
-    if (thought) parts.push(reasoning(thought))
-    if (part.text) parts.push(text(part.text))
-  }
+    return [...(thought ? [reasoning(thought)] : []), ...(part.text ? [text(part.text)] : [])]
+  })
+
+const contentOf = ({ content, reasoning: plain, reasoning_content, tool_calls }: typeof Message.Type) => {
+  const before = reasoning_content || plain
+  const parts: Array<AssistantPart> = [...(before ? [reasoning(before)] : []), ...textsOf(content ?? "")]
   for (const [index, { function: call, id }] of (tool_calls ?? []).entries()) {
     if (!call) continue
     const given = call.arguments ?? ""
@@ -121,13 +126,13 @@ const contentOf = ({ content, reasoning: plain, reasoning_content, tool_calls }:
 }
 
 /** A model that was made to call a tool stops with `stop`; what it wants is the tool all the same. */
-const finishReason = (reason: string, content: ReadonlyArray<AssistantPart>): FinishReason => {
+export const finishReason = (reason: string, wantsTools: boolean): FinishReason => {
   switch (reason) {
     case "tool_calls":
     case "function_call":
       return "toolCalls"
     case "stop":
-      return content.some(({ _tag }) => _tag === "ToolCall") ? "toolCalls" : "stop"
+      return wantsTools ? "toolCalls" : "stop"
     case "length":
     case "model_length":
       return "length"
@@ -136,6 +141,23 @@ const finishReason = (reason: string, content: ReadonlyArray<AssistantPart>): Fi
   }
 }
 
+/** The failure that a finish reason is, if it is one. */
+export const failureOf = (reason: string, context: Context): LlmError.ProviderError | undefined => {
+  switch (reason) {
+    case "content_filter":
+      return new LlmError.ContentFiltered({ ...commonOf(context), code: reason, stage: "output" })
+    // DeepSeek gave up in the middle of the answer.
+    case "insufficient_system_resource":
+      return new LlmError.Overloaded({ ...commonOf(context), code: reason })
+    default:
+      return undefined
+  }
+}
+
+/** The model declined, in its own words. */
+export const refused = (words: string, context: Context): LlmError.ContentFiltered =>
+  new LlmError.ContentFiltered({ ...commonOf(context), stage: "refusal", detail: conceal(words, context.secrets) })
+
 /** What is wrong with a body that is not JSON. */
 const notJson = (body: string, { headers }: Context): string => {
   if (body.trim() === "") return "the body is empty"
@@ -143,63 +165,57 @@ const notJson = (body: string, { headers }: Context): string => {
   return `the body is not JSON (${headers["content-type"] ?? "no content type"}, ${body.length} characters)${page}`
 }
 
-const wrongShape = (error: ParseResult.ParseError): string => {
+export const wrongShape = (error: ParseResult.ParseError, what = "the body"): string => {
   const places = ParseResult.ArrayFormatter.formatErrorSync(error).map(({ path }) => path.join(".") || "the whole")
-  return `the body has another shape than documented at ${Array.from(new Set(places)).slice(0, 5).join(", ")}`
+  return `${what} has another shape than documented at ${Array.from(new Set(places)).slice(0, 5).join(", ")}`
 }
 
 const strict = new TextDecoder("utf-8", { fatal: true })
 
-const textOf = (bytes: Uint8Array): string | undefined => {
+/** The JSON in a body, or what is wrong with it. */
+export const jsonOf = (bytes: Uint8Array, context: Context): Either.Either<unknown, string> => {
+  let body: string
   try {
-    return strict.decode(bytes)
+    body = strict.decode(bytes)
   } catch {
-    return undefined
+    return Either.left("the body is not UTF-8")
   }
+  const json = parse(body)
+  return json === undefined ? Either.left(notJson(body, context)) : Either.right(json.value)
 }
 
 /** The answer in a reply that HTTP calls a success, or the failure it is. */
 export const read = (bytes: Uint8Array, context: Context): Either.Either<LlmResponse, LlmError.ProviderError> => {
   const unreadable = (what: string) => Either.left(malformed(what, context))
-  const body = textOf(bytes)
-  if (body === undefined) return unreadable("the body is not UTF-8")
-  const json = parse(body)
-  if (json === undefined) return unreadable(notJson(body, context))
-  const said = insideAnswer(json.value)
+  const json = jsonOf(bytes, context)
+  if (Either.isLeft(json)) return unreadable(json.left)
+  const said = insideAnswer(json.right)
   if (said !== undefined) return Either.left(fromSaid(said, context))
-  const decoded = decode(json.value, { errors: "all" })
+  const decoded = decode(json.right, { errors: "all" })
   if (Either.isLeft(decoded)) return unreadable(wrongShape(decoded.left))
 
   const { choices: [choice, ...others], id, model, usage } = decoded.right
   const parts = Either.try(() => contentOf(choice.message))
   if (Either.isLeft(parts)) return unreadable("the arguments of a tool call are nested too deeply")
   const content = parts.right
-  const common = commonOf(context)
   const refusal = asText(choice.message.refusal)
   if (!choice.finish_reason) return unreadable("the answer has no finish reason")
-  if (choice.finish_reason === "content_filter") {
-    return Either.left(new LlmError.ContentFiltered({ ...common, code: "content_filter", stage: "output" }))
-  }
-  // DeepSeek gave up in the middle of the answer.
-  if (choice.finish_reason === "insufficient_system_resource") {
-    return Either.left(new LlmError.Overloaded({ ...common, code: "insufficient_system_resource" }))
-  }
+  const failed = failureOf(choice.finish_reason, context)
+  if (failed !== undefined) return Either.left(failed)
   if (refusal !== undefined && !content.some(({ _tag }) => _tag === "Text")) {
-    return Either.left(
-      new LlmError.ContentFiltered({ ...common, stage: "refusal", detail: conceal(refusal, context.secrets) })
-    )
+    return Either.left(refused(refusal, context))
   }
   const onlyFunctions = (choice.message.tool_calls ?? []).every((call) => call.function)
-  const extras = asRecord(leftover(json.value, known(onlyFunctions))) ?? {}
+  const extras = asRecord(leftover(json.right, known(onlyFunctions))) ?? {}
   return Either.right(
     new LlmResponse(defined({
       id: id ?? undefined,
       provider: context.provider,
       model: model || context.model,
       content,
-      finishReason: finishReason(choice.finish_reason, content),
+      finishReason: finishReason(choice.finish_reason, content.some(({ _tag }) => _tag === "ToolCall")),
       usage: usageOf(usage),
-      extras: others.length === 0 ? extras : { ...extras, choices: asRecord(json.value)?.["choices"] }
+      extras: others.length === 0 ? extras : { ...extras, choices: asRecord(json.right)?.["choices"] }
     }))
   )
 }

@@ -1,23 +1,15 @@
 /** From an error on the wire to the failure it is: one table, read from the top, in which the first row that fits counts. */
+import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as LlmError from "perdure/LlmError"
 import * as RetryAfter from "perdure/RetryAfter"
+import { requestId } from "../http.ts"
 import { defined, parse } from "../json.ts"
 import { conceal } from "../secrets.ts"
+import type { Context, Decoded } from "../wire.ts"
 import * as ContextLength from "./contextLength.ts"
 import * as Hints from "./hints.ts"
 import { fromText, insideAnswer, type Said } from "./said.ts"
-
-/** Whose reply it is, and how it came. */
-export interface Context {
-  readonly status: number
-  readonly headers: Hints.Headers
-  readonly model: string
-  readonly provider: string
-  /** The `Clock`'s time in milliseconds. */
-  readonly now: number
-  readonly secrets: Iterable<string>
-}
 
 interface Facts {
   readonly said: Said
@@ -209,7 +201,7 @@ export const commonOf = (context: Context) => {
     provider: context.provider,
     model: context.model,
     status: context.status,
-    requestId: short(Hints.requestId(headers), context.secrets),
+    requestId: short(requestId(headers), context.secrets),
     shouldRetry: Hints.shouldRetry(headers)
   })
 }
@@ -217,3 +209,13 @@ export const commonOf = (context: Context) => {
 /** The failure of an answer that cannot be read. It says what is wrong and quotes nothing: the rest may be an answer. */
 export const malformed = (what: string, context: Context): LlmError.MalformedResponse =>
   new LlmError.MalformedResponse({ ...commonOf(context), detail: conceal(what, context.secrets) })
+
+/** The outcome of reading an event, which may hold JSON that parses and is too deep to be written again. */
+export const unlessTooDeep = (read: () => Decoded, context: Context): Decoded => {
+  try {
+    return read()
+  } catch (thrown) {
+    if (!(thrown instanceof RangeError)) throw thrown
+    return Either.left(malformed("an event is nested too deeply", context))
+  }
+}

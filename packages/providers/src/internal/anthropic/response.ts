@@ -1,0 +1,174 @@
+/** From the body of a Messages response to an answer, or to the failure that it is. */
+import * as Either from "effect/Either"
+import * as ParseResult from "effect/ParseResult"
+import * as Schema from "effect/Schema"
+import * as LlmError from "perdure/LlmError"
+import type { AssistantPart } from "perdure/LlmRequest"
+import { LlmResponse, type Usage } from "perdure/LlmResponse"
+import { asRecord, asText, defined, type Known, leftover, parse } from "../json.ts"
+import { pageText } from "../openai/said.ts"
+import { conceal } from "../secrets.ts"
+import type { Context } from "../wire.ts"
+import { commonOf, inside, malformed } from "./failure.ts"
+import { redacted } from "./reasoning.ts"
+import { finishReason, usageOf } from "./usage.ts"
+
+/** A field that may be missing, or null, which is the same. */
+export const maybe = <A, I>(schema: Schema.Schema<A, I>) => Schema.optional(Schema.NullOr(schema))
+
+const TextBlock = Schema.Struct({ type: Schema.Literal("text"), text: Schema.String })
+const ThinkingBlock = Schema.Struct({
+  type: Schema.Literal("thinking"),
+  thinking: Schema.String,
+  signature: maybe(Schema.String)
+})
+const RedactedBlock = Schema.Struct({ type: Schema.Literal("redacted_thinking"), data: Schema.String })
+const ToolBlock = Schema.Struct({
+  type: Schema.Literal("tool_use"),
+  id: Schema.String,
+  name: Schema.String,
+  input: maybe(Schema.Unknown)
+})
+const Understood = Schema.Union(TextBlock, ThinkingBlock, RedactedBlock, ToolBlock)
+const understood: ReadonlySet<unknown> = new Set(Understood.members.flatMap((block) => block.fields.type.literals))
+
+/** A block of another kind: what a tool of the provider's own did, and kinds that come later. */
+const OtherBlock = Schema.Struct({
+  type: Schema.String.pipe(Schema.filter((type) => !understood.has(type)))
+})
+
+const Answer = Schema.Struct({
+  id: maybe(Schema.String),
+  model: maybe(Schema.String),
+  content: Schema.Array(Schema.Union(Understood, OtherBlock)),
+  stop_reason: maybe(Schema.String),
+  stop_details: maybe(Schema.Unknown),
+  // An answer is not lost to odd book-keeping: see `usageOf`.
+  usage: maybe(Schema.Unknown)
+})
+
+const decode = Schema.decodeUnknownEither(Answer)
+
+/** Kept, but for a null, which says nothing. */
+const unlessNull: Known = {}
+
+/** What is understood; everything else survives in `extras`. */
+const known: Known = {
+  id: true,
+  type: true,
+  role: true,
+  model: true,
+  stop_reason: true,
+  stop_sequence: unlessNull,
+  stop_details: unlessNull,
+  container: unlessNull,
+  context_management: unlessNull,
+  content: {
+    type: true,
+    text: true,
+    thinking: true,
+    signature: true,
+    data: true,
+    id: true,
+    name: true,
+    input: true,
+    citations: unlessNull
+  },
+  usage: {
+    input_tokens: true,
+    output_tokens: true,
+    cache_read_input_tokens: true,
+    cache_creation_input_tokens: true,
+    server_tool_use: unlessNull,
+    output_tokens_details: { thinking_tokens: true }
+  }
+}
+
+const partsOf = (block: (typeof Answer.Type)["content"][number]): ReadonlyArray<AssistantPart> => {
+  if (!("text" in block || "thinking" in block || "data" in block || "name" in block)) return []
+  switch (block.type) {
+    case "text":
+      return block.text === "" ? [] : [{ _tag: "Text", text: block.text }]
+    case "thinking":
+      // Reasoning may be kept from the reader and still be signed.
+      return block.thinking === "" && !block.signature
+        ? []
+        : [defined({ _tag: "Reasoning", text: block.thinking, signature: block.signature || undefined })]
+    case "redacted_thinking":
+      return [{ _tag: "Reasoning", text: "", signature: redacted(block.data) }]
+    case "tool_use":
+      return [{ _tag: "ToolCall", id: block.id, name: block.name, arguments: JSON.stringify(block.input ?? {}) }]
+  }
+}
+
+/** The model declined; what it says about it may quote the prompt. */
+export const refusal = (details: unknown, usage: Usage, context: Context): LlmError.ContentFiltered => {
+  const record = asRecord(details)
+  return new LlmError.ContentFiltered({
+    ...commonOf(context),
+    code: conceal(asText(record?.["category"]) ?? "refusal", context.secrets).slice(0, 200),
+    stage: "refusal",
+    usage,
+    detail: conceal(asText(record?.["explanation"]) ?? "", context.secrets)
+  })
+}
+
+/** What is wrong with a body that is not JSON. */
+const notJson = (body: string, { headers }: Context): string => {
+  if (body.trim() === "") return "the body is empty"
+  const page = /^\s*</.test(body) ? `: ${pageText(body).slice(0, 200)}` : ""
+  return `the body is not JSON (${headers["content-type"] ?? "no content type"}, ${body.length} characters)${page}`
+}
+
+export const wrongShape = (error: ParseResult.ParseError, what: string): string => {
+  const places = ParseResult.ArrayFormatter.formatErrorSync(error).map(({ path }) => path.join(".") || "the whole")
+  return `${what} has another shape than documented at ${Array.from(new Set(places)).slice(0, 5).join(", ")}`
+}
+
+const strict = new TextDecoder("utf-8", { fatal: true })
+
+const textOf = (bytes: Uint8Array): string | undefined => {
+  try {
+    return strict.decode(bytes)
+  } catch {
+    return undefined
+  }
+}
+
+/** The answer in a reply that HTTP calls a success, or the failure it is. */
+export const read = (bytes: Uint8Array, context: Context): Either.Either<LlmResponse, LlmError.ProviderError> => {
+  const unreadable = (what: string) => Either.left(malformed(what, context))
+  const body = textOf(bytes)
+  if (body === undefined) return unreadable("the body is not UTF-8")
+  const json = parse(body)
+  if (json === undefined) return unreadable(notJson(body, context))
+  const error = inside(json.value, context)
+  if (error !== undefined) return Either.left(error)
+  const decoded = decode(json.value, { errors: "all" })
+  if (Either.isLeft(decoded)) return unreadable(wrongShape(decoded.left, "the body"))
+
+  const { id, model, stop_details, stop_reason, usage } = decoded.right
+  if (!stop_reason) return unreadable("the answer has no stop reason")
+  if (stop_reason === "refusal") return Either.left(refusal(stop_details, usageOf(usage), context))
+  const content = Either.try(() => decoded.right.content.flatMap(partsOf))
+  if (Either.isLeft(content)) return unreadable("the arguments of a tool call are nested too deeply")
+  const reason = finishReason(stop_reason)
+  const extras = asRecord(leftover(json.value, known)) ?? {}
+  const strange = decoded.right.content.some(({ type }) => !understood.has(type))
+  return Either.right(
+    new LlmResponse(defined({
+      id: id ?? undefined,
+      provider: context.provider,
+      model: model || context.model,
+      content: content.right,
+      finishReason: reason,
+      usage: usageOf(usage),
+      extras: {
+        ...extras,
+        // Blocks of other kinds mean something only among the rest.
+        ...(strange ? { content: asRecord(json.value)?.["content"] } : {}),
+        ...(reason === "other" ? { stop_reason } : {})
+      }
+    }))
+  )
+}

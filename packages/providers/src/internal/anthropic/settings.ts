@@ -1,0 +1,107 @@
+/** From a provider's options, checked, to where its requests go and how they are made. */
+import * as Config from "effect/Config"
+import * as ConfigError from "effect/ConfigError"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Redacted from "effect/Redacted"
+import { InvalidOption } from "perdure/InvalidOption"
+import * as Options from "perdure/Options"
+import type * as Anthropic from "../../Anthropic.ts"
+import * as Check from "../options.ts"
+import type * as Timeouts from "../timeouts.ts"
+
+export interface Settings {
+  readonly model: string
+  readonly name: string
+  readonly maxOutputTokens: number
+  readonly contextWindow: number | undefined
+  readonly headers: Readonly<Record<string, string>>
+  /** The values of the headers that the program gives. */
+  readonly secrets: ReadonlyArray<string>
+  readonly timeouts: Timeouts.Checked
+  readonly transformClient: NonNullable<Anthropic.Options["transformClient"]>
+  readonly key: Effect.Effect<Redacted.Redacted | undefined, ConfigError.ConfigError>
+  readonly baseUrl: Effect.Effect<URL, ConfigError.ConfigError>
+}
+
+/** What holds where an option is left out. */
+export interface Defaults {
+  readonly name: string
+  readonly baseUrl: string
+  readonly version: string
+  readonly maxOutputTokens: number
+}
+
+const keyConfig = Config.redacted("ANTHROPIC_API_KEY").pipe(
+  Config.mapOrFail((redacted) => {
+    const key = Redacted.value(redacted).trim()
+    return Check.isKey(key)
+      ? Either.right(Redacted.make(key))
+      : Either.left(ConfigError.InvalidData(["ANTHROPIC_API_KEY"], `Expected ${Check.keyAllowed}`))
+  })
+)
+
+const baseUrlConfig = (fallback: string) =>
+  Config.string("ANTHROPIC_BASE_URL").pipe(
+    Config.withDefault(""),
+    Config.mapOrFail((value) =>
+      Either.fromNullable(
+        // A blank variable is as good as none.
+        Check.baseUrl(value.trim() === "" ? fallback : value),
+        () => ConfigError.InvalidData(["ANTHROPIC_BASE_URL"], `Expected ${Check.baseUrlAllowed}`)
+      )
+    )
+  )
+
+/** Where messages are sent: the base URL may end with the version of the API, or not. */
+export const endpoint = (base: URL): string => {
+  const url = new URL(base)
+  const path = url.pathname.replace(/\/+$/, "")
+  url.pathname = path.endsWith("/v1") ? `${path}/messages` : `${path}/v1/messages`
+  return url.href
+}
+
+/** Throws `InvalidOption` when an option is out of range. */
+export const check = (options: Anthropic.Options, defaults: Defaults): Settings => {
+  const { apiKey, baseUrl, beta = [], contextWindow, headers, maxOutputTokens, name, version } = options
+  const option = (field: keyof Anthropic.Options) => `Anthropic.layer({ ${field} })`
+  if (apiKey !== undefined && apiKey !== "none") Check.key(option("apiKey"), Redacted.value(apiKey))
+  const given = Check.headers(option("headers"), headers ?? {})
+  const betas = beta.map((one) => {
+    Options.check(option("beta"), one, /^[\w.-]+$/.test(one), "names of beta features, such as context-1m-2025-08-07")
+    return one
+  })
+  return {
+    model: Options.text(option("model"), options.model),
+    name: name === undefined ? defaults.name : Options.text(option("name"), name),
+    maxOutputTokens: maxOutputTokens === undefined
+      ? defaults.maxOutputTokens
+      : Options.integer(option("maxOutputTokens"), maxOutputTokens, 1),
+    contextWindow: contextWindow === undefined ? undefined : Options.integer(option("contextWindow"), contextWindow, 1),
+    headers: {
+      "anthropic-version": Check.header(option("version"), version ?? defaults.version),
+      ...(betas.length === 0 ? {} : { "anthropic-beta": betas.join(",") }),
+      ...given
+    },
+    secrets: Object.values(given),
+    timeouts: Check.timeouts(option("timeouts"), options.timeouts),
+    transformClient: options.transformClient ?? ((client) => client),
+    key: apiKey === undefined ? keyConfig : Effect.succeed(apiKey === "none" ? undefined : apiKey),
+    baseUrl: baseUrl === undefined
+      ? baseUrlConfig(defaults.baseUrl)
+      : Effect.succeed(Check.address(option("baseUrl"), baseUrl))
+  }
+}
+
+/** As {@link check}, for options that came from the configuration: what is out of range is a `ConfigError`. */
+export const checkConfig = (
+  options: Anthropic.Options,
+  defaults: Defaults
+): Either.Either<Settings, ConfigError.ConfigError> => {
+  try {
+    return Either.right(check(options, defaults))
+  } catch (thrown) {
+    if (!(thrown instanceof InvalidOption)) throw thrown
+    return Either.left(ConfigError.InvalidData([], `Expected ${thrown.allowed} as ${thrown.option}`))
+  }
+}
