@@ -29,8 +29,10 @@ export interface Flag {
  */
 export interface Spec {
   readonly flags: ReadonlyArray<Flag>
-  /** The names of its arguments, all of them required. */
+  /** The names of the arguments that it needs. */
   readonly names: ReadonlyArray<string>
+  /** The names of the arguments that may follow them. */
+  readonly optional: ReadonlyArray<string>
 }
 
 /**
@@ -43,24 +45,31 @@ export const fromUsage = (usage: Usage.Usage, repeats = false): Spec => {
   switch (usage._tag) {
     case "Empty":
     case "Mixed":
-      return { flags: [], names: [] }
-    case "Optional":
-      return fromUsage(usage.usage, repeats)
+      return { flags: [], names: [], optional: [] }
+    case "Optional": {
+      const { flags, names, optional } = fromUsage(usage.usage, repeats)
+      return { flags, names: [], optional: [...names, ...optional] }
+    }
     case "Repeated":
       return fromUsage(usage.usage, true)
     case "Alternation":
     case "Concat": {
       const left = fromUsage(usage.left, repeats)
       const right = fromUsage(usage.right, repeats)
-      return { flags: [...left.flags, ...right.flags], names: [...left.names, ...right.names] }
+      return {
+        flags: [...left.flags, ...right.flags],
+        names: [...left.names, ...right.names],
+        optional: [...left.optional, ...right.optional]
+      }
     }
     case "Named": {
       const argument = usage.names[0]?.match(/^<(.*)>$/)?.[1]
-      if (argument !== undefined) return { flags: [], names: [argument] }
+      if (argument !== undefined) return { flags: [], names: [argument], optional: [] }
       const names = usage.names.filter((name) => name.startsWith("-"))
       return {
         flags: names.length === 0 ? [] : [{ names, takesValue: Option.isSome(usage.acceptedValues), repeats }],
-        names: []
+        names: [],
+        optional: []
       }
     }
   }
@@ -130,9 +139,10 @@ export const read = (spec: Spec, words: ReadonlyArray<string>): Either.Either<Re
   if (end !== -1) args.push(...words.slice(end + 1))
   const missing = spec.names[args.length]
   if (missing !== undefined) return Either.left(`the ${missing} is missing`)
-  const extra = args[spec.names.length]
+  const names = [...spec.names, ...spec.optional]
+  const extra = args[names.length]
   if (extra !== undefined) {
-    const hint = spec.names.length === 0 ? "" : `; put quotes around a ${spec.names.at(-1)} of several words`
+    const hint = names.length === 0 ? "" : `; put quotes around a ${names.at(-1)} of several words`
     return Either.left(`unexpected argument ${quote(extra)}${hint}`)
   }
   return Either.right({ _tag: "Words", words: [...options, "--", ...args] })

@@ -4,147 +4,88 @@
  * @since 0.1.0
  */
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
-import * as OpenAi from "@perdure/providers/openai"
 import * as Config from "effect/Config"
-import * as ConfigError from "effect/ConfigError"
+import type * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import * as Schema from "effect/Schema"
-import * as LlmError from "perdure/LlmError"
+import { InvalidOption } from "perdure/InvalidOption"
 import * as LlmProvider from "perdure/LlmProvider"
-import * as LlmResponse from "perdure/LlmResponse"
-import * as Receipt from "perdure/Receipt"
 import * as AskOptions from "./AskOptions.ts"
-import { Failed, UsageError } from "./CliError.ts"
+import * as AskStream from "./AskStream.ts"
+import * as Clients from "./Clients.ts"
+import { type Failed, UsageError } from "./CliError.ts"
 import type { AskInput } from "./Commands.ts"
-import * as Durations from "./Durations.ts"
 import * as EmbeddedProvider from "./EmbeddedProvider.ts"
+import type { Io } from "./Io.ts"
 import * as Progress from "./Progress.ts"
-import * as Terminal from "./Terminal.ts"
-import * as Text from "./Text.ts"
-import * as Timeline from "./Timeline.ts"
-import * as Words from "./Words.ts"
-
-/**
- * What `--json` prints of an answer.
- *
- * @since 0.1.0
- * @category models
- */
-export const Answered = Schema.Struct({
-  answer: Schema.String,
-  finishReason: LlmResponse.FinishReason,
-  usage: LlmResponse.Usage,
-  receipt: Receipt.Receipt
-})
-
-/**
- * What `--json` prints when there is none: the failure of every target, in order.
- *
- * @since 0.1.0
- * @category models
- */
-export const Unanswered = Schema.Struct({
-  errors: Schema.NonEmptyArray(LlmError.ProviderError),
-  receipt: Receipt.Receipt
-})
-
-/**
- * Where a command reads and writes.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Io {
-  readonly out: Terminal.Terminal
-  readonly err: Terminal.Terminal
-  /** All of standard input. */
-  readonly stdin: Effect.Effect<string, Failed>
-}
+import * as Providers from "./Providers.ts"
+import * as Report from "./Report.ts"
 
 const given = (text: string): boolean => text.trim() !== ""
 
-const noKey = new UsageError({
-  line: "OPENAI_API_KEY is not set; set it, or use --embedded, which needs no key"
-})
-
-const misconfigured = (error: ConfigError.ConfigError): UsageError => {
-  if (ConfigError.isMissingDataOnly(error)) return noKey
-  return new UsageError({
+const misconfigured = (error: ConfigError.ConfigError): UsageError =>
+  new UsageError({
     line: error._op === "InvalidData" ? `${error.path.join("_")} cannot be used: ${error.message}` : error.message
+  })
+
+const isSet = (variable: string) =>
+  Effect.map(
+    Effect.option(Config.redacted(variable)),
+    Option.exists((value) => given(Redacted.value(value)))
+  )
+
+/** The variables of which one would have to be set; a blank key is as good as none. */
+const missingKey = ({ keys }: Providers.Askable): Effect.Effect<ReadonlyArray<string>> =>
+  keys.length === 0
+    ? Effect.succeed([])
+    : Effect.map(Effect.forEach(keys, isSet), (set) => set.includes(true) ? [] : [keys.join(" or ")])
+
+/** The keys are read by the clients themselves. */
+const checkKeys = (targets: ReadonlyArray<AskOptions.Target>): Effect.Effect<void, UsageError> => {
+  const asked = new Set(targets.map(({ provider }) => provider))
+  return Effect.flatMap(Effect.forEach(asked, (name) => missingKey(Providers.askable[name])), (missing) => {
+    const names = missing.flat()
+    if (names.length === 0) return Effect.void
+    const [are, them] = names.length === 1 ? ["is", "it"] : ["are", "them"]
+    return new UsageError({
+      line: `${names.join(" and ")} ${are} not set; set ${them}, or use --embedded, which needs no key`
+    })
   })
 }
 
-/** A key and a server from the environment are read by the provider itself; a blank key is as good as none. */
-const environment: Effect.Effect<Partial<EmbeddedProvider.Address>, UsageError> = Effect.flatMap(
-  Effect.option(Config.redacted("OPENAI_API_KEY")),
-  (key) => Option.exists(key, (key) => given(Redacted.value(key))) ? Effect.succeed({}) : noKey
-)
+type Layers = ReturnType<(typeof Clients.layers)["openai"]>
 
-const layerOf = (
-  { policy, targets: [first, ...others] }: AskOptions.AskOptions,
-  address: Partial<EmbeddedProvider.Address>
-) => {
-  const one = ({ model, provider }: AskOptions.Target) =>
-    OpenAi.layer({ ...address, model, name: provider }).pipe(LlmProvider.withPolicy(policy))
-  return others.reduce((chain, other) => LlmProvider.orElse(chain, one(other)), one(first)).pipe(
-    Layer.provide(NodeHttpClient.layerUndici)
-  )
+/** The client of a target, at the address in its variable, where there is one. */
+const fromEnvironment = ({ model, provider }: AskOptions.Target): Effect.Effect<Layers, UsageError> => {
+  const { url } = Providers.askable[provider]
+  return Effect.flatMap(Effect.option(Config.string(url)), (address) => {
+    const baseUrl = Option.getOrElse(address, () => "").trim()
+    try {
+      return Effect.succeed(Clients.layers[provider]({ model, ...(baseUrl === "" ? {} : { baseUrl }) }))
+    } catch (error) {
+      if (!(error instanceof InvalidOption)) throw error
+      return new UsageError({ line: `${url} cannot be used: Expected ${error.allowed}` })
+    }
+  })
 }
 
-const failuresOf = (error: LlmError.LlmError): readonly [LlmError.ProviderError, ...Array<LlmError.ProviderError>] =>
-  error._tag === "AllTargetsFailed" ? [error.failures[0], ...error.failures.slice(1)] : [error]
-
-const wordsFor = (failure: LlmError.ProviderError): string =>
-  Text.oneLine(failure.message) +
-  (failure.retryAfter === undefined ? "" : ` (asks to wait ${Durations.short(failure.retryAfter)})`)
-
-/** Where a failure ends the call before all targets were asked. */
-const notAsked = (targets: ReadonlyArray<Receipt.Target>, { attempts }: Receipt.Receipt): ReadonlyArray<string> => {
-  const asked = attempts.map(({ target }) => Words.target(target))
-  const names = targets.map(Words.target).filter((name) => !asked.includes(name))
-  return names.length === 0 ? [] : [`not asked, since the last failure would have met them too: ${names.join(", ")}`]
-}
-
-const receiptLines = (receipt: Receipt.Receipt, width: number): ReadonlyArray<Text.Line> => [
-  ...(receipt.attempts.length > 1 ? [...Timeline.lines(receipt, width), []] : []),
-  ...Timeline.summary(receipt, width)
-]
-
-const tokens = ({ inputTokens, outputTokens }: LlmResponse.Usage): ReadonlyArray<Text.Line> =>
-  inputTokens === undefined || outputTokens === undefined
-    ? []
-    : [Timeline.field("tokens", Text.span(`${inputTokens} in, ${outputTokens} out`))]
-
-const answered = (response: LlmResponse.LlmResponse, json: boolean, { err, out }: Io) => {
-  const { finishReason, receipt, text, usage } = response
-  if (json) {
-    out.write(`${JSON.stringify(Schema.encodeSync(Answered)({ answer: text, finishReason, usage, receipt }))}\n`)
-    return
-  }
-  out.write(`${out.interactive ? Text.harmless(text) : text}\n`)
-  Terminal.print(err, [
-    ...receiptLines(receipt, Terminal.widthOf(err)),
-    ...tokens(usage),
-    ...(finishReason === "stop" ? [] : [Timeline.field("finished", Text.span(finishReason, "busy"))])
-  ])
-}
-
-const unanswered = (
-  error: LlmError.LlmError,
-  targets: ReadonlyArray<Receipt.Target>,
-  json: boolean,
-  { err, out }: Io
-): Failed => {
-  const errors = failuresOf(error)
-  const receipt = error.receipt ?? Receipt.empty
-  if (json) out.write(`${JSON.stringify(Schema.encodeSync(Unanswered)({ errors, receipt }))}\n`)
-  else Terminal.print(err, receiptLines(receipt, Terminal.widthOf(err)))
-  return new Failed({ lines: [...errors.map(wordsFor), ...notAsked(targets, receipt)] })
-}
+const clientsOf = (
+  targets: AskOptions.AskOptions["targets"],
+  embedded: boolean
+) =>
+  Effect.gen(function*() {
+    if (!embedded) {
+      yield* checkKeys(targets)
+      return yield* Effect.forEach(targets, fromEnvironment)
+    }
+    const { addressOf } = yield* EmbeddedProvider.echoing
+    return targets.map(({ model, provider }) =>
+      Clients.layers[provider]({ ...addressOf(Providers.askable[provider].dialect, model), model })
+    )
+  })
 
 /**
  * Asks, and prints the answer and nothing else on standard output. The progress goes to standard error where a person is
@@ -158,13 +99,20 @@ export const run = (input: AskInput, io: Io): Effect.Effect<void, Failed | Usage
     const options = yield* AskOptions.make(input)
     const prompt = input.prompt === "-" ? (yield* io.stdin).trimEnd() : input.prompt
     if (!given(prompt)) return yield* new UsageError({ line: "the prompt is empty" })
-    const address = input.embedded ? yield* EmbeddedProvider.echoing : yield* environment
-    const result = yield* LlmProvider.generate(options.request(prompt)).pipe(
-      io.err.interactive ? Progress.show(io.err) : (self) => self,
-      Effect.either,
-      Effect.provide(layerOf(options, address)),
+    const clients = yield* clientsOf(options.targets, input.embedded)
+    const chain = clients
+      .map((client) => LlmProvider.withPolicy(client, options.policy))
+      .reduce((chain, other) => LlmProvider.orElse(chain, other))
+    const request = options.request(prompt)
+    const asked = options.stream === undefined
+      ? LlmProvider.generate(request).pipe(
+        io.err.interactive ? Progress.show(io.err) : (self) => self,
+        Effect.map((response) => Report.answered(response, input.json, io))
+      )
+      : AskStream.run(request, options.stream, input.json, io)
+    const result = yield* Effect.either(asked).pipe(
+      Effect.provide(Layer.provide(chain, NodeHttpClient.layerUndici)),
       Effect.mapError(misconfigured)
     )
-    if (Either.isLeft(result)) return yield* unanswered(result.left, options.targets, input.json, io)
-    answered(result.right, input.json, io)
+    if (Either.isLeft(result)) return yield* Report.unanswered(result.left, options.targets, input.json, io)
   }))

@@ -9,6 +9,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { InvalidOption } from "perdure/InvalidOption"
 import type * as LlmError from "perdure/LlmError"
+import type * as LlmProvider from "perdure/LlmProvider"
 import * as LlmRequest from "perdure/LlmRequest"
 import * as Policy from "perdure/Policy"
 import type * as Receipt from "perdure/Receipt"
@@ -18,21 +19,14 @@ import * as Arguments from "./Arguments.ts"
 import { UsageError } from "./CliError.ts"
 import type { AskInput } from "./Commands.ts"
 import * as Durations from "./Durations.ts"
-
-/**
- * The providers that can be asked.
- *
- * @since 0.1.0
- * @category constants
- */
-export const providers = ["openai"] as const
+import * as Providers from "./Providers.ts"
 
 /**
  * @since 0.1.0
  * @category models
  */
 export interface Target extends Receipt.Target {
-  readonly provider: (typeof providers)[number]
+  readonly provider: Providers.Name
 }
 
 /**
@@ -44,6 +38,8 @@ export interface AskOptions {
   readonly targets: readonly [Target, ...Array<Target>]
   /** What is around each target. */
   readonly policy: Policy.Policy<LlmError.LlmError, LlmError.LlmError>
+  /** How the answer is streamed; absent when it is awaited whole. */
+  readonly stream?: LlmProvider.StreamOptions | undefined
   /** The request for a prompt. */
   readonly request: (prompt: string) => LlmRequest.LlmRequest
 }
@@ -51,16 +47,18 @@ export interface AskOptions {
 const refuse = (flag: string, value: string, allowed: string) =>
   Either.left(new UsageError({ line: `${flag} was given ${Arguments.quote(value)}; allowed: ${allowed}` }))
 
-const isProvider = (name: string): name is Target["provider"] => providers.some((known) => known === name)
-
 const target = (flag: string, value: string): Either.Either<Target, UsageError> => {
   const [, provider, model] = value.match(/^([^/\s]+)\/(\S+)$/) ?? []
   if (provider === undefined || model === undefined) {
-    return refuse(flag, value, `a provider and a model, such as ${providers[0]}/gpt-4o`)
+    return refuse(flag, value, `a provider and a model, such as openai/gpt-4o`)
   }
-  return isProvider(provider)
+  return Providers.isAskable(provider)
     ? Either.right({ provider, model })
-    : refuse(flag, value, `a model of ${providers.join(", ")}; there is no provider ${Arguments.quote(provider)}`)
+    : refuse(
+      flag,
+      value,
+      `a model of ${Object.keys(Providers.askable).join(", ")}; there is no provider ${Arguments.quote(provider)}`
+    )
 }
 
 /** Builds something of the library's with an option, and says of a refusal which flag it came from. */
@@ -134,6 +132,17 @@ const policyOf = (input: AskInput): Either.Either<AskOptions["policy"], UsageErr
     return timeout(retry)
   })
 
+const whenCuts = ["fail", "restart", "buffer"] as const
+
+const streamOf = ({ stream, whenCut }: AskInput): Either.Either<AskOptions["stream"], UsageError> => {
+  if (Option.isNone(whenCut)) return Either.right(stream ? {} : undefined)
+  if (!stream) return Either.left(new UsageError({ line: "--when-cut needs --stream" }))
+  const found = whenCuts.find((known) => known === whenCut.value)
+  return found === undefined
+    ? refuse("--when-cut", whenCut.value, whenCuts.join(", "))
+    : Either.right({ whenCut: found })
+}
+
 const { fields } = LlmRequest.LlmRequest
 
 /**
@@ -147,6 +156,7 @@ export const make = (input: AskInput): Either.Either<AskOptions, UsageError> =>
     const first = yield* target("--model", input.model)
     const others = yield* Either.all(input.fallback.map((value) => target("--fallback", value)))
     const policy = yield* policyOf(input)
+    const stream = yield* streamOf(input)
     const temperature = yield* field(
       "--temperature",
       input.temperature,
@@ -168,6 +178,7 @@ export const make = (input: AskInput): Either.Either<AskOptions, UsageError> =>
     return {
       targets: [first, ...others],
       policy,
+      ...(stream === undefined ? {} : { stream }),
       request: (prompt) => {
         const plain = request(prompt)
         return Option.isNone(input.system)

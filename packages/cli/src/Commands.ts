@@ -17,6 +17,7 @@ import * as Retry from "perdure/Retry"
 import * as Arguments from "./Arguments.ts"
 import { UsageError } from "./CliError.ts"
 import * as Help from "./Help.ts"
+import * as Providers from "./Providers.ts"
 
 /**
  * The program's name, as it is typed and as it begins its messages.
@@ -40,7 +41,7 @@ const askConfig = {
   model: Options.text("model").pipe(
     Options.withAlias("m"),
     Options.withPseudoName("provider/model"),
-    Options.withDescription("The model to ask (openai/gpt-4o)"),
+    Options.withDescription("The model to ask (openai/gpt-4o); the providers are listed below"),
     Options.withDefault("openai/gpt-4o")
   ),
   fallback: Options.text("fallback").pipe(
@@ -59,9 +60,22 @@ const askConfig = {
   retryBase: setting("retry-base", "duration", `The first wait, doubled after every failure (${firstWait})`),
   retryCap: setting("retry-cap", "duration", `The most that a backoff waits (${shown(spec.cap)})`),
   within: setting("within", "duration", `The time in which each model's retries must start (${shown(spec.within)})`),
-  timeout: setting("timeout", "duration", "The most time that one attempt may take (no limit)"),
+  timeout: setting(
+    "timeout",
+    "duration",
+    "The most time that one attempt may take, of a stream until its first words (no limit)"
+  ),
+  stream: Options.boolean("stream").pipe(Options.withDescription("Print the answer while it comes")),
+  whenCut: setting(
+    "when-cut",
+    "what",
+    "What to do when a stream is cut after its first words: fail, restart the answer at another model, or buffer it " +
+      "until it is complete (fail)"
+  ),
   json: Options.boolean("json").pipe(
-    Options.withDescription("Print answer, finish reason, usage and receipt as one JSON object")
+    Options.withDescription(
+      "Print answer, finish reason, usage and receipt as one JSON object, or with --stream a line for each part"
+    )
   ),
   embedded: Options.boolean("embedded").pipe(
     Options.withDescription("Ask the embedded provider: it needs no key and no network, and only repeats the prompt")
@@ -76,6 +90,31 @@ const askConfig = {
  */
 export type AskInput = Command.Command.ParseConfig<typeof askConfig>
 
+const explainConfig = {
+  failure: Args.text({ name: "failure" }).pipe(
+    Args.withDescription("A failure by its name, such as RateLimited; without one and without flags, all of them"),
+    Args.optional
+  ),
+  status: setting("status", "number", "The HTTP status of the response to explain"),
+  header: Options.text("header").pipe(
+    Options.withPseudoName("name: value"),
+    Options.withDescription("A header of the response; may be repeated"),
+    Options.repeated
+  ),
+  body: setting("body", "text", "The body of the response; - reads it from standard input"),
+  provider: setting("provider", "name", `Whose response it is (openai): ${Providers.described.join(", ")}`),
+  model: setting("model", "name", "The model that was asked, for the message"),
+  json: Options.boolean("json").pipe(Options.withDescription("Print it as JSON"))
+}
+
+/**
+ * What `explain` was given, as text; `Explain.run` gives it its meaning.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type ExplainInput = Command.Command.ParseConfig<typeof explainConfig>
+
 /**
  * What to do.
  *
@@ -85,16 +124,22 @@ export type AskInput = Command.Command.ParseConfig<typeof askConfig>
 export type Request =
   | { readonly _tag: "Demo" }
   | { readonly _tag: "Ask"; readonly input: AskInput }
+  | { readonly _tag: "Explain"; readonly input: ExplainInput }
   | { readonly _tag: "Help"; readonly page: Help.Page }
   | { readonly _tag: "Version" }
 
 const ask = Command.make("ask", askConfig).pipe(Command.withDescription(
-  "Asks a model. The answer goes to standard output, the receipt to standard error. OPENAI_API_KEY is the key, and " +
-    "OPENAI_BASE_URL the server where it is not OpenAI's."
+  "Asks a model. The answer goes to standard output, the receipt to standard error. The provider's key, " +
+    "and its address where that is not the usual one, come from the environment."
+))
+
+const explain = Command.make("explain", explainConfig).pipe(Command.withDescription(
+  "Says what a failed response is, whether another try or another model would help, how long to wait, and what the " +
+    "retries and fallbacks make of it. Nothing is sent."
 ))
 
 const demo = Command.make("demo").pipe(Command.withDescription(
-  "Three calls that go wrong and what becomes of them, in a few seconds: no key, no network."
+  "Four calls that go wrong and what becomes of them, in a few seconds: no key, no network."
 ))
 
 interface Entry {
@@ -102,8 +147,15 @@ interface Entry {
   readonly spec: Arguments.Spec
   readonly doc: HelpDoc.HelpDoc
   readonly examples: ReadonlyArray<string>
+  /** What its page lists besides its arguments and flags. */
+  readonly sections: Help.Page["sections"]
   readonly parse: (words: ReadonlyArray<string>) => Effect.Effect<Request, UsageError>
 }
+
+const providers: ReadonlyArray<Help.Entry> = Object.values(Providers.askable).map(({ keys, name, url }) => ({
+  label: name,
+  about: [keys.length === 0 ? "no key" : keys.join(" or "), url].join("; ")
+}))
 
 const commands: ReadonlyArray<Entry> = [
   {
@@ -111,6 +163,7 @@ const commands: ReadonlyArray<Entry> = [
     spec: Arguments.fromUsage(Command.getUsage(demo)),
     doc: Command.getHelp(demo, CliConfig.defaultConfig),
     examples: [],
+    sections: [],
     parse: (words) => parsed(demo, words, (): Request => ({ _tag: "Demo" }))
   },
   {
@@ -120,9 +173,24 @@ const commands: ReadonlyArray<Entry> = [
     examples: [
       `${program} ask "Hello" --fallback openai/gpt-4o-mini`,
       `${program} ask - --json --timeout 20s < question.txt`,
+      `${program} ask "Hello" --stream --when-cut restart`,
       `${program} ask "Hello" --embedded`
     ],
+    sections: [{ title: "Providers, and the variables of their keys and addresses", entries: providers }],
     parse: (words) => parsed(ask, words, (input): Request => ({ _tag: "Ask", input }))
+  },
+  {
+    name: "explain",
+    spec: Arguments.fromUsage(Command.getUsage(explain)),
+    doc: Command.getHelp(explain, CliConfig.defaultConfig),
+    examples: [
+      `${program} explain`,
+      `${program} explain RateLimited`,
+      `${program} explain --status 429 --header 'retry-after: 20'`,
+      `${program} explain --status 529 --provider anthropic --body -`
+    ],
+    sections: [],
+    parse: (words) => parsed(explain, words, (input): Request => ({ _tag: "Explain", input }))
   }
 ]
 
@@ -150,16 +218,19 @@ const refusal = (error: ValidationError.ValidationError): string => Help.descrip
 const version: Help.Entry = { label: "--version", about: "Print the version" }
 const help: Help.Entry = { label: "-h, --help", about: "Print this page" }
 
-const pageOf = ({ doc, examples, name, spec }: Entry): Help.Page => {
+const pageOf = ({ doc, examples, name, sections, spec }: Entry): Help.Page => {
   const entries = Help.entries(doc)
   const flags = entries.filter(({ label }) => spec.flags.some(({ names }) => label.startsWith(names.join(", "))))
   const args = entries.filter(({ label }) => label.startsWith("<"))
+  const named = ({ label }: Help.Entry) =>
+    spec.optional.includes(label.slice(1, -1)) ? `[${label.slice(1, -1)}]` : label
   return {
-    usage: [program, name, ...args.map(({ label }) => label), ...(flags.length === 0 ? [] : ["[flags]"])].join(" "),
+    usage: [program, name, ...args.map(named), ...(flags.length === 0 ? [] : ["[flags]"])].join(" "),
     description: Help.description(doc),
     sections: [
       ...(args.length === 0 ? [] : [{ title: "Arguments", entries: args }]),
-      { title: "Flags", entries: [...flags, help, version] }
+      { title: "Flags", entries: [...flags, help, version] },
+      ...sections
     ],
     examples
   }
@@ -175,7 +246,7 @@ const rootPage: Help.Page = {
   examples: [`${program} demo`, `${program} ask --help`]
 }
 
-const rootFlags: Arguments.Spec = { flags: [], names: ["command"] }
+const rootFlags: Arguments.Spec = { flags: [], names: ["command"], optional: [] }
 
 /**
  * What the words of a command line ask for. No words at all ask for help. It fails with one line that says what is wrong.

@@ -10,10 +10,12 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
 import * as LlmProvider from "perdure/LlmProvider"
 import * as Policy from "perdure/Policy"
 import type * as Receipt from "perdure/Receipt"
 import * as Retry from "perdure/Retry"
+import * as StreamPart from "perdure/StreamPart"
 import { Failed } from "./CliError.ts"
 import { program } from "./Commands.ts"
 import * as Durations from "./Durations.ts"
@@ -28,22 +30,39 @@ import * as Words from "./Words.ts"
 /** How long the embedded provider takes to reply. */
 const latency = Duration.millis(180)
 
-const layerOf = (scene: Scenes.Scene, address: EmbeddedProvider.Address) => {
+const layerOf = (scene: Scenes.Scene, { addressOf }: EmbeddedProvider.Embedded) => {
   const one = ({ model, provider }: Receipt.Target) =>
-    OpenAi.layer({ ...address, model, name: provider }).pipe(LlmProvider.withPolicy(Policy.retry(Scenes.policy)))
+    OpenAi.layer({ ...addressOf("openai", model), model, name: provider, timeouts: { idle: Scenes.idle } }).pipe(
+      LlmProvider.withPolicy(Policy.retry(Scenes.policy))
+    )
   const chain = scene.fallback ? LlmProvider.orElse(one(Scenes.primary), one(Scenes.backup)) : one(Scenes.primary)
   return Layer.provide(chain, NodeHttpClient.layerUndici)
 }
 
-const play = (terminal: Terminal.Terminal, scene: Scenes.Scene): Effect.Effect<Scenes.Result, Failed> =>
+interface Played {
+  readonly result: Scenes.Result
+  /** What was read, where the answer was streamed. */
+  readonly parts: ReadonlyArray<StreamPart.StreamPart>
+}
+
+/** Keeps the parts in a list, so that those before a failure are known too. */
+const streamed = (parts: Array<StreamPart.StreamPart>) =>
+  LlmProvider.stream(Scenes.prompt, { whenCut: "restart" }).pipe(
+    Stream.runForEach((part) => Effect.sync(() => parts.push(part))),
+    Effect.map(() => StreamPart.toResponse(parts, Scenes.primary))
+  )
+
+const play = (terminal: Terminal.Terminal, scene: Scenes.Scene): Effect.Effect<Played, Failed> =>
   Effect.scoped(Effect.gen(function*() {
-    const address = yield* EmbeddedProvider.scripted(scene.script, latency)
-    return yield* LlmProvider.generate(Scenes.prompt).pipe(
+    const embedded = yield* EmbeddedProvider.scripted(scene.script, latency)
+    const parts: Array<StreamPart.StreamPart> = []
+    const result = yield* (scene.streamed ? streamed(parts) : LlmProvider.generate(Scenes.prompt)).pipe(
       Progress.show(terminal),
       Effect.either,
-      Effect.provide(layerOf(scene, address)),
+      Effect.provide(layerOf(scene, embedded)),
       Effect.catchTag("ConfigError", (error) => new Failed({ lines: [error.message] }))
     )
+    return { result, parts }
   }))
 
 const indented = (text: string, width: number, tint: Text.Tint = "plain"): ReadonlyArray<Text.Line> =>
@@ -55,7 +74,7 @@ const heading = (number: number, title: string, width: number): Text.Line => {
 }
 
 const introduction = (width: number): ReadonlyArray<Text.Line> => [
-  [Text.span("Perdure", "strong"), Text.span(": three calls go wrong, over real HTTP")],
+  [Text.span("Perdure", "strong"), Text.span(": four calls go wrong, over real HTTP")],
   ...Text.wrap(
     `This is the retry article's story told ${Scenes.speed} times faster: 2 s there are ${
       Durations.short(2000 / Scenes.speed)
@@ -64,10 +83,22 @@ const introduction = (width: number): ReadonlyArray<Text.Line> => [
   ).map((line): Text.Line => [Text.span(line, "dim")])
 ]
 
-const resultLines = (result: Scenes.Result, width: number): ReadonlyArray<Text.Line> => {
+/** What a reader was told to discard, and by whom the answer was started again. */
+const restartLines = (parts: ReadonlyArray<StreamPart.StreamPart>, width: number): ReadonlyArray<Text.Line> => {
+  const text = Scenes.discarded(parts)
+  const again = parts.find((part) => part._tag === "Restarted")
+  if (text === undefined || again === undefined) return []
+  return [
+    ...Timeline.paragraph("read", `${Text.oneLine(text)} [silence]`, width),
+    ...Timeline.paragraph("restarted", `by ${Words.target(again)}; what was read before is void`, width)
+  ]
+}
+
+const resultLines = ({ parts, result }: Played, width: number): ReadonlyArray<Text.Line> => {
   const receipt = Scenes.receiptOf(result)
   return [
     ...(receipt === undefined ? [] : [...Timeline.lines(receipt, width), [], ...Timeline.summary(receipt, width)]),
+    ...restartLines(parts, width),
     ...Either.match(result, {
       onLeft: (error) => Timeline.paragraph("failed", Text.oneLine(error.message), width),
       onRight: ({ text }) => Timeline.paragraph("answer", Text.oneLine(text), width)
@@ -131,11 +162,15 @@ export const run = (
         ...indented(scene.story, width, "dim"),
         []
       ])
-      const result = yield* play(terminal, scene)
-      Terminal.print(terminal, [...(terminal.live ? [] : [[]]), ...resultLines(result, width)])
-      const receipt = Scenes.receiptOf(result)
+      const played = yield* play(terminal, scene)
+      Terminal.print(terminal, [...(terminal.live ? [] : [[]]), ...resultLines(played, width)])
+      const receipt = Scenes.receiptOf(played.result)
       if (receipt !== undefined) receipts.push(receipt)
-      surprises.push(...Scenes.surprises(scene, result).map((what) => `scene ${index + 1} broke a promise: ${what}`))
+      surprises.push(
+        ...Scenes.surprises(scene, played.result, played.parts).map((what) =>
+          `scene ${index + 1} broke a promise: ${what}`
+        )
+      )
     }
     if (surprises.length > 0) return yield* new Failed({ lines: surprises })
     Terminal.print(terminal, conclusion(receipts, (yield* Clock.currentTimeMillis) - started, name))

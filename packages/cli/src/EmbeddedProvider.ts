@@ -1,16 +1,19 @@
 /**
- * A stand-in for OpenAI on this machine: real HTTP on a loopback port, no key, no network.
+ * A stand-in for the providers on this machine: real HTTP on a loopback port, no key, no network.
  *
  * It is `@copilotkit/aimock`, which is loaded when the first one starts.
  *
  * @since 0.1.0
  */
-import type { ChatCompletionRequest, ErrorResponse } from "@copilotkit/aimock"
+import type { ChatCompletionRequest, ErrorResponse, Mountable } from "@copilotkit/aimock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
+import type { ServerResponse } from "node:http"
+import { setTimeout } from "node:timers/promises"
 import { Failed } from "./CliError.ts"
+import type * as Providers from "./Providers.ts"
 import * as Text from "./Text.ts"
 
 /**
@@ -32,15 +35,27 @@ export type Reply =
   }
 
 /**
- * What each model replies, one request after another; the last reply is repeated for good.
+ * A stream, in OpenAI's form, that goes quiet after some words and never ends: its connection stays open.
  *
  * @since 0.1.0
  * @category models
  */
-export type Script = Readonly<Record<string, readonly [Reply, ...Array<Reply>]>>
+export interface Stall {
+  readonly _tag: "Stall"
+  readonly words: ReadonlyArray<string>
+}
 
 /**
- * Where it listens, in the terms of an OpenAI client.
+ * What each model replies, one request after another, the last reply being repeated for good; or how it stalls, every
+ * time.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Script = Readonly<Record<string, readonly [Reply, ...Array<Reply>] | Stall>>
+
+/**
+ * Where it listens, in the terms of a client.
  *
  * @since 0.1.0
  * @category models
@@ -50,7 +65,19 @@ export interface Address {
   readonly apiKey: Redacted.Redacted
 }
 
+/**
+ * A running one.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Embedded {
+  readonly addressOf: (dialect: Providers.Dialect, model: string) => Address
+}
+
 const apiKey = Redacted.make("embedded")
+
+const paths: Readonly<Record<Providers.Dialect, string>> = { openai: "/v1", anthropic: "", google: "/v1beta" }
 
 const start = Effect.acquireRelease(
   Effect.tryPromise({
@@ -58,7 +85,8 @@ const start = Effect.acquireRelease(
       const { LLMock } = await import("@copilotkit/aimock")
       const mock = new LLMock({ host: "127.0.0.1", port: 0 })
       const url = await mock.start()
-      return { mock, address: { baseUrl: `${url}/v1`, apiKey } }
+      const addressOf: Embedded["addressOf"] = (dialect) => ({ baseUrl: url + paths[dialect], apiKey })
+      return { mock, url, embedded: { addressOf } }
     },
     catch: (cause) => new Failed({ lines: [`the embedded provider could not start: ${Text.oneLine(String(cause))}`] })
   }),
@@ -77,6 +105,38 @@ const onTheWire = (reply: Reply): ErrorResponse | { readonly content: string } =
     ...(reply.retryAfter === undefined ? {} : { retryAfter: reply.retryAfter })
   }
 
+const chunk = (model: string, content: string): string =>
+  `data: ${
+    JSON.stringify({
+      id: "chatcmpl-stall",
+      object: "chat.completion.chunk",
+      created: 0,
+      model,
+      choices: [{ index: 0, delta: { content }, finish_reason: null }]
+    })
+  }\n\n`
+
+/** Between two pieces of a stream, in milliseconds. */
+const pieceLatency = 30
+
+/** What the library's mock cannot do: a stream that stays open and silent. */
+const stalling = (model: string, { words }: Stall, latency: number, open: Set<ServerResponse>): Mountable => ({
+  handleRequest: async (request, response) => {
+    request.resume()
+    open.add(response)
+    response.on("close", () => open.delete(response))
+    await setTimeout(latency)
+    if (response.destroyed) return true
+    response.writeHead(200, { "content-type": "text/event-stream" })
+    for (const word of words) {
+      if (response.destroyed) break
+      response.write(chunk(model, word))
+      await setTimeout(pieceLatency)
+    }
+    return true
+  }
+})
+
 /**
  * Starts one that follows a script, every reply after the same latency. It stops with the scope.
  *
@@ -86,17 +146,30 @@ const onTheWire = (reply: Reply): ErrorResponse | { readonly content: string } =
 export const scripted = (
   script: Script,
   latency: Duration.DurationInput
-): Effect.Effect<Address, Failed, Scope.Scope> =>
-  Effect.map(start, ({ address, mock }) => {
+): Effect.Effect<Embedded, Failed, Scope.Scope> =>
+  Effect.gen(function*() {
+    const { embedded, mock, url } = yield* start
+    const latencyMs = Duration.toMillis(latency)
+    const stalls = new Map<string, Address>()
+    const open = yield* Effect.acquireRelease(
+      Effect.sync(() => new Set<ServerResponse>()),
+      (open) => Effect.sync(() => open.forEach((response) => response.destroy()))
+    )
     for (const [model, replies] of Object.entries(script)) {
+      if ("words" in replies) {
+        const path = `/stall-${stalls.size}`
+        mock.mount(path, stalling(model, replies, latencyMs, open))
+        stalls.set(model, { baseUrl: url + path + paths.openai, apiKey })
+        continue
+      }
       let asked = 0
       mock.on(
         { model },
         () => onTheWire(replies[Math.min(asked++, replies.length - 1)] ?? replies[0]),
-        { chaos: { latencyMs: Duration.toMillis(latency) } }
+        { chaos: { latencyMs }, latency: pieceLatency }
       )
     }
-    return address
+    return { addressOf: (dialect, model) => stalls.get(model) ?? embedded.addressOf(dialect, model) }
   })
 
 const promptOf = ({ messages }: ChatCompletionRequest): string => {
@@ -110,10 +183,10 @@ const promptOf = ({ messages }: ChatCompletionRequest): string => {
  * @since 0.1.0
  * @category constructors
  */
-export const echoing: Effect.Effect<Address, Failed, Scope.Scope> = Effect.map(start, ({ address, mock }) => {
+export const echoing: Effect.Effect<Embedded, Failed, Scope.Scope> = Effect.map(start, ({ embedded, mock }) => {
   mock.on({}, (request) => ({
     content: `This is Perdure's embedded provider, not a language model. Asked as ${request.model}, it heard: ` +
       promptOf(request)
-  }))
-  return address
+  }), { latency: pieceLatency })
+  return embedded
 })

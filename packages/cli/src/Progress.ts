@@ -7,6 +7,7 @@
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Schedule from "effect/Schedule"
 import * as Call from "perdure/Call"
 import type * as Receipt from "perdure/Receipt"
@@ -130,34 +131,57 @@ export const line = (event: Call.Event): Text.Line | undefined => {
 
 /**
  * Shows the progress of the calls made inside an effect. The live line is gone and the cursor is back when the effect
- * ends, however it ends.
+ * ends, however it ends; what becomes of a stream that the effect has opened is not shown any more.
  *
  * @since 0.1.0
  * @category combinators
  */
 export const show = (terminal: Terminal.Terminal) => <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  terminal.live ? live(terminal, self) : Call.observe((event) => {
-    const plain = line(event)
-    if (plain !== undefined) Terminal.print(terminal, [plain])
-  })(self)
+  Effect.suspend(() => {
+    let over = false
+    const observed = (observer: Call.Observer) =>
+      Effect.ensuring(
+        Call.observe((event) => {
+          if (!over) observer(event)
+        })(self),
+        Effect.sync(() => over = true)
+      )
+    return terminal.live ? live(terminal, observed) : observed((event) => {
+      const plain = line(event)
+      if (plain !== undefined) Terminal.print(terminal, [plain])
+    })
+  })
 
-const live = <A, E, R>(terminal: Terminal.Terminal, self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.scoped(Effect.gen(function*() {
+/** The effect keeps the scope that it has: a stream that it opens lives longer than the live line. */
+const live = <A, E, R>(
+  terminal: Terminal.Terminal,
+  observed: (observer: Call.Observer) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.suspend(() => {
     let state: State = idle
     const draw = (now: number) => {
       // One column stays free: a terminal that has filled its last one may wrap at the next character.
       const shown = Text.fitLine(frame(state, now), Terminal.widthOf(terminal) - 1)
       terminal.write(Terminal.cursor.clearLine + Text.render(shown, terminal.colour))
     }
-    yield* Effect.acquireRelease(
-      Effect.sync(() => terminal.write(Terminal.cursor.hide)),
-      () => Effect.sync(() => terminal.write(Terminal.cursor.clearLine + Terminal.cursor.show))
+    const drawing = Effect.repeat(
+      Effect.map(Clock.currentTimeMillis, draw),
+      Schedule.spaced(Duration.millis(spinnerStep))
     )
-    yield* Effect.forkScoped(
-      Effect.repeat(Effect.map(Clock.currentTimeMillis, draw), Schedule.spaced(Duration.millis(spinnerStep)))
+    return Effect.acquireUseRelease(
+      Effect.zipRight(
+        Effect.sync(() => terminal.write(Terminal.cursor.hide)),
+        Effect.forkDaemon(Effect.interruptible(drawing))
+      ),
+      () =>
+        observed((event) => {
+          state = next(state, event)
+          draw(event.at)
+        }),
+      (fiber) =>
+        Effect.zipRight(
+          Fiber.interrupt(fiber),
+          Effect.sync(() => terminal.write(Terminal.cursor.clearLine + Terminal.cursor.show))
+        )
     )
-    return yield* Call.observe((event) => {
-      state = next(state, event)
-      draw(event.at)
-    })(self)
-  }))
+  })

@@ -9,6 +9,8 @@ import type * as LlmError from "perdure/LlmError"
 import type * as LlmResponse from "perdure/LlmResponse"
 import type * as Receipt from "perdure/Receipt"
 import * as Retry from "perdure/Retry"
+import type * as StreamPart from "perdure/StreamPart"
+import * as Durations from "./Durations.ts"
 import type * as EmbeddedProvider from "./EmbeddedProvider.ts"
 import * as Words from "./Words.ts"
 
@@ -39,6 +41,14 @@ export const policy: Retry.Retry<LlmError.LlmError> = Retry.exponential(scaled(2
   Retry.honoringRetryAfter({ max: scaled(60) }),
   Retry.whileRetryable
 )
+
+/**
+ * How long a stream may be silent between two pieces of output: 8 s, scaled down.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const idle: Duration.Duration = scaled(8)
 
 /**
  * @since 0.1.0
@@ -77,8 +87,13 @@ export interface Scene {
   readonly script: EmbeddedProvider.Script
   /** Whether the backup stands behind the primary. */
   readonly fallback: boolean
-  /** What must hold of the result, in words, with whether it does. */
-  readonly expected: (result: Result) => ReadonlyArray<readonly [what: string, holds: boolean]>
+  /** Whether the answer is read as a stream, to be restarted elsewhere when it is cut. */
+  readonly streamed: boolean
+  /** What must hold of the result and of the parts that were read, in words, with whether it does. */
+  readonly expected: (
+    result: Result,
+    parts: ReadonlyArray<StreamPart.StreamPart>
+  ) => ReadonlyArray<readonly [what: string, holds: boolean]>
 }
 
 const answer = (text: string) => ({ _tag: "Answer", text } as const)
@@ -93,6 +108,8 @@ const rateLimited = {
 const serverError = failure(500, "server_error", "The server had an error while processing your request.")
 const overloaded = failure(503, "server_error", "The engine is currently overloaded.")
 const badKey = { ...failure(401, "invalid_request_error", "Incorrect API key provided."), code: "invalid_api_key" }
+
+const stalled = { _tag: "Stall", words: ["One place ", "for keys, ", "limits, "] } as const
 
 const primaryAnswer = "One place for keys, limits, retries, fallbacks and costs."
 const backupAnswer = "One key, one bill, and another model when the first is down."
@@ -117,6 +134,19 @@ const outcomes = (result: Result): string =>
     }
   }).join(", ")
 
+/**
+ * What was read of a stream before it was restarted; absent where it was not.
+ *
+ * @since 0.1.0
+ * @category reading
+ */
+export const discarded = (parts: ReadonlyArray<StreamPart.StreamPart>): string | undefined => {
+  const at = parts.findLastIndex(({ _tag }) => _tag === "Restarted")
+  return at === -1
+    ? undefined
+    : parts.slice(0, at).map((part) => part._tag === "TextDelta" ? part.text : "").join("")
+}
+
 const went = (result: Result, story: string) =>
   [`the attempts come out as ${story}, not ${outcomes(result) || "none"}`, outcomes(result) === story] as const
 
@@ -137,6 +167,7 @@ export const scenes: ReadonlyArray<Scene> = [
       "The server's wish is a floor, so the first wait is at least that long; the second is plain backoff.",
     script: { [primary.model]: [rateLimited, serverError, answer(primaryAnswer)] },
     fallback: false,
+    streamed: false,
     expected: (result) => [
       went(result, `429, 500, ${primary.provider}`),
       ["the Retry-After is waited for in full", waitBefore(result, 2) >= rateLimited.retryAfter * 1000],
@@ -150,8 +181,30 @@ export const scenes: ReadonlyArray<Scene> = [
       `${Words.target(backup)} is asked and answers.`,
     script: { [primary.model]: [overloaded], [backup.model]: [answer(backupAnswer)] },
     fallback: true,
+    streamed: false,
     expected: (result) => [
       went(result, `503, 503, 503, 503, ${backup.provider}`),
+      ["the fallback is in the receipt", receiptOf(result)?.fallback === true],
+      says(result, backupAnswer)
+    ]
+  },
+  {
+    title: "A stream that goes quiet",
+    story: `${Words.target(primary)} begins to answer and then sends nothing more, its connection still open. After ` +
+      `${Durations.short(idle)} of silence the connection is closed, ${
+        Words.target(backup)
+      } starts the answer again, ` +
+      "and a Restarted part tells the reader to discard what came before.",
+    script: { [primary.model]: stalled, [backup.model]: [answer(backupAnswer)] },
+    fallback: true,
+    streamed: true,
+    expected: (result, parts) => [
+      went(result, `TimedOut, ${backup.provider}`),
+      ["the reader is given the first words before the silence", discarded(parts) === stalled.words.join("")],
+      [
+        "a Restarted part names the backup",
+        parts.some((part) => part._tag === "Restarted" && part.provider === backup.provider)
+      ],
       ["the fallback is in the receipt", receiptOf(result)?.fallback === true],
       says(result, backupAnswer)
     ]
@@ -161,6 +214,7 @@ export const scenes: ReadonlyArray<Scene> = [
     story: "A 401 does not get better by asking again, so nothing is asked again and nobody waits.",
     script: { [primary.model]: [badKey] },
     fallback: false,
+    streamed: false,
     expected: (result) => [
       went(result, "401"),
       ["the call fails as Unauthenticated", Either.isLeft(result) && result.left._tag === "Unauthenticated"]
@@ -174,5 +228,8 @@ export const scenes: ReadonlyArray<Scene> = [
  * @since 0.1.0
  * @category checking
  */
-export const surprises = (scene: Scene, result: Result): ReadonlyArray<string> =>
-  scene.expected(result).filter(([, holds]) => !holds).map(([what]) => what)
+export const surprises = (
+  scene: Scene,
+  result: Result,
+  parts: ReadonlyArray<StreamPart.StreamPart> = []
+): ReadonlyArray<string> => scene.expected(result, parts).filter(([, holds]) => !holds).map(([what]) => what)

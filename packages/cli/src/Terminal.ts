@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import * as Effect from "effect/Effect"
 import * as Text from "./Text.ts"
 
 /**
@@ -19,6 +20,8 @@ export interface Terminal {
   /** Whether a line may be drawn over. */
   readonly live: boolean
   readonly write: (text: string) => void
+  /** Waits until a slow reader has taken what was written. */
+  readonly drained: Effect.Effect<void>
 }
 
 /**
@@ -31,6 +34,9 @@ export interface Output {
   readonly isTTY?: boolean | undefined
   readonly columns?: number | undefined
   readonly write: (text: string) => unknown
+  readonly writableNeedDrain?: boolean | undefined
+  readonly once?: ((event: "drain", listener: () => void) => unknown) | undefined
+  readonly off?: ((event: "drain", listener: () => void) => unknown) | undefined
 }
 
 /** What a pipe or a file is taken to be as wide as. */
@@ -56,9 +62,17 @@ export const of = (output: Output, env: Readonly<Record<string, string | undefin
     live: capable,
     write: (text) => {
       output.write(text)
-    }
+    },
+    drained: Effect.suspend(() => output.writableNeedDrain === true ? drain(output) : Effect.void)
   }
 }
+
+const drain = (output: Output): Effect.Effect<void> =>
+  Effect.async((resume) => {
+    const done = () => resume(Effect.void)
+    output.once?.("drain", done)
+    return Effect.sync(() => output.off?.("drain", done))
+  })
 
 /** How wide text is set, however wide the terminal: longer lines are hard to follow. */
 const comfortable = 100

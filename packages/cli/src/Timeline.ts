@@ -35,7 +35,7 @@ const narrowestChart = 8
 const glyphs = { answered: "█", failed: "▓", wait: "░" } as const
 
 /** Less than this between two attempts, in milliseconds, is the machine's own time and not a wait. */
-const shortestWait = 5
+const shortestWait = 10
 
 const why = (before: Receipt.Attempt | undefined, attempt: Receipt.Attempt): string => {
   if (before === undefined) return "queued"

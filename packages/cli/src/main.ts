@@ -52,6 +52,11 @@ const perform = (request: Commands.Request): Effect.Effect<void, CliError> => {
         Effect.promise(() => import("./Ask.ts")),
         ({ run }) => run(request.input, { out, err, stdin })
       )
+    case "Explain":
+      return Effect.flatMap(
+        Effect.promise(() => import("./Explain.ts")),
+        ({ run }) => run(request.input, { out, err, stdin })
+      )
   }
 }
 

@@ -8,7 +8,8 @@ const spec: Arguments.Spec = {
     { names: ["--fallback"], takesValue: true, repeats: true },
     { names: ["--json"], takesValue: false, repeats: false }
   ],
-  names: ["prompt"]
+  names: ["prompt"],
+  optional: []
 }
 
 const read = (...words: ReadonlyArray<string>) =>
@@ -83,6 +84,16 @@ describe("Arguments.read", () => {
     assert.strictEqual(
       read("a", "--", "b"),
       `unexpected argument "b"; put quotes around a prompt of several words`
+    )
+  })
+  it("takes an argument that may be left out, and no second one", () => {
+    const optional = (...words: ReadonlyArray<string>) =>
+      Arguments.read({ ...spec, names: [], optional: ["failure"] }, words)
+    assert.deepStrictEqual(optional(), Either.right({ _tag: "Words", words: ["--"] }))
+    assert.deepStrictEqual(optional("a"), Either.right({ _tag: "Words", words: ["--", "a"] }))
+    assert.deepStrictEqual(
+      optional("a", "b"),
+      Either.left(`unexpected argument "b"; put quotes around a failure of several words`)
     )
   })
   it("gives help and the version before anything is refused", () => {

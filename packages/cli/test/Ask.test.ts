@@ -1,8 +1,11 @@
 import { LLMock } from "@copilotkit/aimock"
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Effect, Either, Option, Schema } from "effect"
+import { StreamPart } from "perdure"
 import * as Ask from "../src/Ask.ts"
 import type { AskInput } from "../src/Commands.ts"
+import * as Providers from "../src/Providers.ts"
+import * as Report from "../src/Report.ts"
 import { streams } from "./screen.ts"
 
 const key = "sk-secret-0123456789"
@@ -25,7 +28,8 @@ const provider = Effect.acquireRelease(
     })
     mock.on({ model: "wrong" }, { error: { message: "no such field", type: "invalid_request_error" }, status: 400 })
     mock.on({ model: "slow" }, { content: "late" }, { chaos: { latencyMs: 2000 } })
-    return { mock, url: `${await mock.start()}/v1` }
+    mock.on({ model: "drip" }, { content: "One, two, three, four." }, { chunkSize: 5, latency: 5 })
+    return { mock, origin: await mock.start() }
   }),
   ({ mock }) => Effect.promise(() => mock.stop())
 )
@@ -42,6 +46,8 @@ const input = (model: string, changes: Partial<AskInput> = {}): AskInput => ({
   retryCap: Option.none(),
   within: Option.none(),
   timeout: Option.none(),
+  stream: false,
+  whenCut: Option.none(),
   json: false,
   embedded: false,
   ...changes
@@ -50,13 +56,25 @@ const input = (model: string, changes: Partial<AskInput> = {}): AskInput => ({
 const environment = (variables: Record<string, string>) =>
   Effect.withConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(variables))))
 
+/** A key and an address for every provider; Google's key by its second name. */
+const variablesOf = (origin: string) => ({
+  ...Object.fromEntries(
+    ["OPENAI", "ANTHROPIC", "GEMINI", "OPENROUTER", "MISTRAL"].map((name) => [`${name}_API_KEY`, key])
+  ),
+  ...Object.fromEntries(
+    ["OPENAI", "OPENROUTER", "MISTRAL", "OLLAMA", "VLLM"].map((name) => [`${name}_BASE_URL`, `${origin}/v1`])
+  ),
+  ANTHROPIC_BASE_URL: origin,
+  GOOGLE_BASE_URL: `${origin}/v1beta`
+})
+
 /** Runs `ask` against the provider, and gives what it wrote, what became of it and what was asked. */
 const ask = (asked: AskInput, options: Parameters<typeof streams>[0] = {}) =>
   Effect.gen(function*() {
-    const { mock, url } = yield* provider
+    const { mock, origin } = yield* provider
     const { err, io, out } = streams(options)
     const result = yield* Effect.either(Ask.run(asked, io)).pipe(
-      environment({ OPENAI_API_KEY: key, OPENAI_BASE_URL: url })
+      environment(variablesOf(origin))
     )
     const bodies = mock.getRequests().map(({ body }) => body)
     assert.notInclude(out() + err() + String(Either.isLeft(result) ? result.left : ""), key)
@@ -156,11 +174,50 @@ describe("Ask.run", () => {
     }))
 })
 
+describe("Ask.run with other providers", () => {
+  for (const name of Object.keys(Providers.askable)) {
+    it.scopedLive(`asks ${name}, whole and streamed`, () =>
+      Effect.gen(function*() {
+        const model = `${name}/drip`
+        for (const stream of [false, true]) {
+          const { err, out } = yield* ask(input("", { model, stream }))
+          assert.strictEqual(out, "One, two, three, four.\n")
+          assert.include(err, `served     ${model}`)
+        }
+      }))
+  }
+  it.scopedLive("falls back from one provider to others", () =>
+    Effect.gen(function*() {
+      const fallback = ["anthropic/locked", "google/good"]
+      for (const stream of [false, true]) {
+        const { err, out } = yield* ask(input("down", { fallback, stream }))
+        assert.strictEqual(out, "Four.\n")
+        assert.match(err, /served {5}google\/good/)
+        assert.match(err, /attempts {3}4/)
+      }
+    }))
+  it.scopedLive("prints the parts of a stream as lines of JSON, and a failure as the last one", () =>
+    Effect.gen(function*() {
+      const lines = ({ out }: { readonly out: string }) => out.trimEnd().split("\n")
+      const good = lines(yield* ask(input("drip", { model: "anthropic/drip", stream: true, json: true })))
+      const decodePart = Schema.decodeUnknownSync(Schema.parseJson(StreamPart.StreamPart))
+      const parts = good.map((line) => decodePart(line))
+      assert.strictEqual(parts.at(-1)?._tag, "Finish")
+      assert.isAbove(parts.filter(({ _tag }) => _tag === "TextDelta").length, 1)
+      const bad = yield* ask(input("down", { fallback: ["google/locked"], stream: true, json: true }))
+      const [only, ...others] = lines(bad)
+      assert.deepStrictEqual(others, [])
+      const { errors } = Schema.decodeUnknownSync(Schema.parseJson(Report.Unanswered))(only)
+      assert.deepStrictEqual(errors.map(({ provider }) => provider), ["openai", "google"])
+      assert.isTrue(Either.isLeft(bad.result))
+    }))
+})
+
 describe("Ask.run with json", () => {
   it.scopedLive("prints one object that decodes, and nothing else", () =>
     Effect.gen(function*() {
       const { err, out } = yield* ask(input("busy", { json: true, fallback: ["openai/good"] }))
-      const { answer, finishReason, receipt } = decode(Ask.Answered, out)
+      const { answer, finishReason, receipt } = decode(Report.Answered, out)
       assert.strictEqual(err, "")
       assert.deepStrictEqual([answer, finishReason], ["At last.", "stop"])
       assert.deepStrictEqual(receipt.attempts.map(({ outcome }) => outcome._tag), ["Failed", "Answered"])
@@ -168,13 +225,13 @@ describe("Ask.run with json", () => {
   it.scopedLive("prints the usage", () =>
     Effect.gen(function*() {
       const { out } = yield* ask(input("good", { json: true }))
-      const { usage } = decode(Ask.Answered, out)
+      const { usage } = decode(Report.Answered, out)
       assert.deepStrictEqual([usage.inputTokens, usage.outputTokens], [11, 3])
     }))
   it.scopedLive("prints every failure when all fail, and still fails", () =>
     Effect.gen(function*() {
       const { out, result } = yield* ask(input("down", { json: true, fallback: ["openai/locked"] }))
-      const { errors, receipt } = decode(Ask.Unanswered, out)
+      const { errors, receipt } = decode(Report.Unanswered, out)
       assert.deepStrictEqual(errors.map(({ _tag, model }) => [_tag, model]), [
         ["Overloaded", "down"],
         ["Unauthenticated", "locked"]
@@ -184,7 +241,7 @@ describe("Ask.run with json", () => {
     }))
   it.scopedLive("prints a failure that was the only one", () =>
     Effect.gen(function*() {
-      const { errors } = decode(Ask.Unanswered, (yield* ask(input("wrong", { json: true }))).out)
+      const { errors } = decode(Report.Unanswered, (yield* ask(input("wrong", { json: true }))).out)
       assert.deepStrictEqual(errors.map(({ _tag }) => _tag), ["InvalidRequest"])
     }))
 })
@@ -208,6 +265,32 @@ describe("Ask.run, before anything is sent", () => {
         )
       }))
   }
+  it.live("names the variable of the provider that is asked, and all that are missing", () =>
+    Effect.gen(function*() {
+      const missing = (model: string, fallback: Array<string>, variables: Record<string, string> = {}) =>
+        refused(input("", { model, fallback }), variables)
+      const hint = "set it, or use --embedded, which needs no key"
+      assert.strictEqual(yield* missing("anthropic/a", []), `ANTHROPIC_API_KEY is not set; ${hint}`)
+      assert.strictEqual(yield* missing("google/a", []), `GOOGLE_API_KEY or GEMINI_API_KEY is not set; ${hint}`)
+      assert.strictEqual(
+        yield* missing("openai/a", ["mistral/b", "openai/c"], { OPENAI_API_KEY: key }),
+        `MISTRAL_API_KEY is not set; ${hint}`
+      )
+      assert.strictEqual(
+        yield* missing("ollama/a", ["openrouter/b", "anthropic/c"]),
+        "OPENROUTER_API_KEY and ANTHROPIC_API_KEY are not set; set them, or use --embedded, which needs no key"
+      )
+    }))
+  it.live("names the variable of an address that is none", () =>
+    Effect.gen(function*() {
+      for (const [name, prefix] of [["ollama", "OLLAMA"], ["anthropic", "ANTHROPIC"], ["google", "GOOGLE"]] as const) {
+        const line = yield* refused(input("", { model: `${name}/a` }), {
+          [`${prefix}_BASE_URL`]: "localhost",
+          [`${prefix}_API_KEY`]: key
+        })
+        assert.include(line, `${prefix}_BASE_URL cannot be used: Expected an http or https URL`)
+      }
+    }))
   it.live("refuses a base URL that is none, without repeating it", () =>
     Effect.gen(function*() {
       for (const url of ["localhost:8080", "ftp://user:pass@host", "http://"]) {
@@ -242,6 +325,17 @@ describe("Ask.run with embedded", () => {
       assert.include(out(), "embedded provider, not a language model")
       assert.include(out(), "What is 2 + 2?")
       assert.include(err(), "served     openai/gpt-4o")
+    }))
+  it.live("answers for every provider, whole and streamed", () =>
+    Effect.gen(function*() {
+      for (const name of ["anthropic", "google", "ollama"]) {
+        for (const stream of [false, true]) {
+          const { err, io, out } = streams()
+          yield* Ask.run(input("", { model: `${name}/m`, embedded: true, stream }), io).pipe(environment({}))
+          assert.include(out(), "Asked as m, it heard: What is 2 + 2?\n")
+          assert.include(err(), `served     ${name}/m`)
+        }
+      }
     }))
   it.live("does not use a key or a server that is set", () =>
     Effect.gen(function*() {

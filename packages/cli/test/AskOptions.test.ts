@@ -6,7 +6,8 @@ import type { AskInput } from "../src/Commands.ts"
 
 type Flags =
   & Partial<Record<"system" | "temperature" | "maxTokens" | "attempts", string>>
-  & Partial<Record<"retryBase" | "retryCap" | "within" | "timeout", string>>
+  & Partial<Record<"retryBase" | "retryCap" | "within" | "timeout" | "whenCut", string>>
+  & { readonly stream?: boolean }
 
 const input = (flags: Flags, targets: { model?: string; fallback?: ReadonlyArray<string> } = {}): AskInput => ({
   prompt: "hi",
@@ -20,6 +21,8 @@ const input = (flags: Flags, targets: { model?: string; fallback?: ReadonlyArray
   retryCap: Option.fromNullable(flags.retryCap),
   within: Option.fromNullable(flags.within),
   timeout: Option.fromNullable(flags.timeout),
+  stream: flags.stream ?? false,
+  whenCut: Option.fromNullable(flags.whenCut),
   json: false,
   embedded: false
 })
@@ -61,6 +64,18 @@ describe("AskOptions.make", () => {
     assert.isUndefined(plain.temperature)
     assert.isUndefined(plain.maxOutputTokens)
   })
+  it("streams only when asked to, and takes a choice for a cut only with a stream", () => {
+    assert.isUndefined(make({}).stream)
+    assert.deepStrictEqual(make({ stream: true }).stream, {})
+    for (const whenCut of ["fail", "restart", "buffer"] as const) {
+      assert.deepStrictEqual(make({ stream: true, whenCut }).stream, { whenCut })
+    }
+    assert.strictEqual(refused({ whenCut: "fail" }), "--when-cut needs --stream")
+    assert.strictEqual(
+      refused({ stream: true, whenCut: "retry" }),
+      `--when-cut was given "retry"; allowed: fail, restart, buffer`
+    )
+  })
   for (const temperature of ["0", "2"]) {
     it(`takes a temperature of ${temperature}`, () => {
       assert.strictEqual(make({ temperature }).request("hi").temperature, Number(temperature))
@@ -101,6 +116,6 @@ describe("AskOptions.make", () => {
   it("refuses a provider that there is none of, and says which there are", () => {
     const line = refused({}, { fallback: ["opanai/gpt-4o"] })
     assert.include(line, `there is no provider "opanai"`)
-    assert.include(line, "a model of openai")
+    assert.include(line, "a model of openai, anthropic, google, openrouter, mistral, ollama, vllm")
   })
 })

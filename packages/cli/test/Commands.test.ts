@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Option } from "effect"
 import * as Commands from "../src/Commands.ts"
 import * as Help from "../src/Help.ts"
+import * as Providers from "../src/Providers.ts"
 import * as Text from "../src/Text.ts"
 
 const nothing: Omit<Commands.AskInput, "prompt"> = {
@@ -15,6 +16,8 @@ const nothing: Omit<Commands.AskInput, "prompt"> = {
   retryCap: Option.none(),
   within: Option.none(),
   timeout: Option.none(),
+  stream: false,
+  whenCut: Option.none(),
   json: false,
   embedded: false
 }
@@ -51,7 +54,16 @@ describe("Commands.parse", () => {
       "--timeout",
       "9s"
     ]
-    const after = ["--max-tokens", "7", "--fallback=openai/c d", "--json", "--embedded"]
+    const after = [
+      "--max-tokens",
+      "7",
+      "--fallback=openai/c d",
+      "--json",
+      "--embedded",
+      "--stream",
+      "--when-cut",
+      "restart"
+    ]
     return asks(
       [...before, "hi", ...policy, ...after],
       {
@@ -65,6 +77,8 @@ describe("Commands.parse", () => {
         retryCap: Option.some("3s"),
         within: Option.some("1m"),
         timeout: Option.some("9s"),
+        stream: true,
+        whenCut: Option.some("restart"),
         json: true,
         embedded: true
       }
@@ -96,6 +110,46 @@ describe("Commands.parse", () => {
       assert.strictEqual(yield* refuses(["dmeo"]), "unknown command dmeo; did you mean demo?")
       assert.strictEqual(yield* refuses(["--json", "ask", "hi"]), "unknown flag --json (see perdure --help)")
     }))
+  it.effect("reads explain with and without a failure's name, its headers in order", () =>
+    Effect.gen(function*() {
+      const nothing: Commands.ExplainInput = {
+        failure: Option.none(),
+        status: Option.none(),
+        header: [],
+        body: Option.none(),
+        provider: Option.none(),
+        model: Option.none(),
+        json: false
+      }
+      const explains = (words: ReadonlyArray<string>, input: Partial<Commands.ExplainInput>) =>
+        Effect.map(Commands.parse(["explain", ...words]), (request) => {
+          assert.deepStrictEqual(request, { _tag: "Explain", input: { ...nothing, ...input } })
+        })
+      yield* explains([], {})
+      yield* explains(["RateLimited", "--json"], { failure: Option.some("RateLimited"), json: true })
+      yield* explains(
+        ["--status", "429", "--header", "a: 1", "--header=b: 2=3", "--body", "-", "--provider=google", "--model", "m"],
+        {
+          status: Option.some("429"),
+          header: ["a: 1", "b: 2=3"],
+          body: Option.some("-"),
+          provider: Option.some("google"),
+          model: Option.some("m")
+        }
+      )
+      yield* explains(["--status", "429", "--body", `{"error":{}}`], {
+        status: Option.some("429"),
+        body: Option.some(`{"error":{}}`)
+      })
+      assert.include(yield* refuses(["explain", "--header"]), "--header needs a value")
+      assert.include(yield* refuses(["explain", "--stauts", "429"]), "did you mean --status?")
+      assert.include(yield* refuses(["explain", "a", "b"]), `unexpected argument "b"`)
+    }))
+  it.effect("shows in the usage that explain's argument may be left out", () =>
+    Effect.gen(function*() {
+      const [usage] = yield* page(["explain", "--help"], 80)
+      assert.strictEqual(usage, "Usage: perdure explain [failure] [flags]")
+    }))
   it.effect("takes nothing for demo", () =>
     Effect.gen(function*() {
       assert.deepStrictEqual(yield* Commands.parse(["demo"]), { _tag: "Demo" })
@@ -116,6 +170,7 @@ describe("Commands.parse, help", () => {
       assert.deepStrictEqual(lines, yield* page(["--help"], 80))
       assert.isTrue(lines.some((line) => /^ {2}demo +\S/.test(line)))
       assert.isTrue(lines.some((line) => /^ {2}ask +\S/.test(line)))
+      assert.isTrue(lines.some((line) => /^ {2}explain +\S/.test(line)))
     }))
   it.effect("describes every flag of ask once, and none that it does not take", () =>
     Effect.gen(function*() {
@@ -123,16 +178,32 @@ describe("Commands.parse, help", () => {
       for (const flag of ["--model", "--fallback", "--system", "--temperature", "--max-tokens", "--attempts"]) {
         assert.match(text, new RegExp(`^ .*${flag} .*\\S`, "m"))
       }
-      for (const flag of ["--retry-base", "--retry-cap", "--within", "--timeout", "--json", "--embedded", "--help"]) {
+      for (
+        const flag of [
+          "--retry-base",
+          "--retry-cap",
+          "--within",
+          "--timeout",
+          "--json",
+          "--embedded",
+          "--stream",
+          "--when-cut",
+          "--help"
+        ]
+      ) {
         assert.match(text, new RegExp(`^ .*${flag} .*\\S`, "m"))
       }
       assert.notMatch(text, /wizard|completions|log-level|user-defined|optional/)
       assert.include(text, "(2s)")
       assert.include(text, "perdure ask <prompt> [flags]")
+      for (const { keys, name, url } of Object.values(Providers.askable)) {
+        const line = text.split("\n").find((line) => line.startsWith(`  ${name} `)) ?? ""
+        for (const variable of [...keys, url]) assert.include(line, variable)
+      }
     }))
   it.effect("fits into 60 columns", () =>
     Effect.gen(function*() {
-      for (const words of [[], ["ask", "-h"], ["demo", "-h"]]) {
+      for (const words of [[], ["ask", "-h"], ["demo", "-h"], ["explain", "-h"]]) {
         for (const line of yield* page(words, 60)) {
           assert.isAtMost(Text.width(line), 60, line)
         }

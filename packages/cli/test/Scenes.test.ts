@@ -1,13 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Either } from "effect"
-import { LlmError, LlmRequest, LlmResponse, type Receipt, Retry } from "perdure"
+import { LlmError, LlmRequest, LlmResponse, type Receipt, Retry, StreamPart } from "perdure"
 import * as Scenes from "../src/Scenes.ts"
 import { answered, failed, receipt } from "./receipts.ts"
 
-const [rateLimit, outage, badKey] = Scenes.scenes as [Scenes.Scene, Scenes.Scene, Scenes.Scene]
+type Four = [Scenes.Scene, Scenes.Scene, Scenes.Scene, Scenes.Scene]
+const [rateLimit, outage, silence, badKey] = Scenes.scenes as Four
 
 const answer = (scene: Scenes.Scene, story: Receipt.Receipt, text?: string): Scenes.Result => {
-  const replies = Object.values(scene.script).flat()
+  const replies = Object.values(scene.script).flatMap((replies) => "words" in replies ? [] : replies)
   const scripted = replies.flatMap((reply) => reply._tag === "Answer" ? [reply.text] : [])[0] ?? ""
   return Either.right(
     new LlmResponse.LlmResponse({
@@ -47,6 +48,25 @@ describe("Scenes.surprises", () => {
     assert.deepStrictEqual(Scenes.surprises(outage, answer(outage, told)), [
       "the attempts come out as 503, 503, 503, 503, backup, not 429, 500, openai",
       "the fallback is in the receipt"
+    ])
+  })
+  it("notices a stream that was not restarted, or restarted without a word", () => {
+    const rescued = answer(
+      silence,
+      receipt([
+        { took: 900, outcome: failed("TimedOut") },
+        { provider: "backup", model: "gpt-4o-mini", took: 300, outcome: answered }
+      ])
+    )
+    const words = ["One place ", "for keys, limits, "].map((text) => StreamPart.TextDelta.make({ text }))
+    const restarted = StreamPart.Restarted.make({ provider: "backup", model: "gpt-4o-mini" })
+    assert.deepStrictEqual(Scenes.surprises(silence, rescued, [...words, restarted]), [])
+    assert.deepStrictEqual(Scenes.surprises(silence, rescued, words), [
+      "the reader is given the first words before the silence",
+      "a Restarted part names the backup"
+    ])
+    assert.deepStrictEqual(Scenes.surprises(silence, rescued, [restarted]), [
+      "the reader is given the first words before the silence"
     ])
   })
   it("notices a bad key that was asked with again", () => {

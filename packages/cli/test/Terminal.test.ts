@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
 import * as Terminal from "../src/Terminal.ts"
 import * as Text from "../src/Text.ts"
 
@@ -55,4 +56,12 @@ describe("Terminal", () => {
     Terminal.print(terminal, [[Text.span("abcdefgh")], [], [Text.span("abc")]])
     assert.strictEqual(written, "abcd…\n\nabc\n")
   })
+})
+
+describe("Terminal.of, drained", () => {
+  it.effect("does not wait for an output that has room, or that knows nothing of it", () =>
+    Effect.gen(function*() {
+      yield* Terminal.of({ write: () => true }, {}).drained
+      yield* Terminal.of({ write: () => true, writableNeedDrain: false }, {}).drained
+    }))
 })

@@ -102,8 +102,8 @@ describe("Timeline.lines, waits", () => {
       80
     ))
   it("leaves out a pause that is too short to be meant", () => {
-    assert.lengthOf(again(4, "gpt-4o"), 3)
-    assert.lengthOf(again(5, "gpt-4o"), 4)
+    assert.lengthOf(again(9, "gpt-4o"), 3)
+    assert.lengthOf(again(10, "gpt-4o"), 4)
   })
   it("does not call the way to another target a backoff", () => {
     assert.include(again(50, "gpt-4o")[1], "backoff")

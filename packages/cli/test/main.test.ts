@@ -4,7 +4,7 @@ import { Effect, Schema } from "effect"
 import { type ChildProcess, spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { afterAll, beforeAll } from "vitest"
-import * as Ask from "../src/Ask.ts"
+import * as Report from "../src/Report.ts"
 import * as Text from "../src/Text.ts"
 
 const directory = fileURLToPath(new URL("..", import.meta.url))
@@ -48,7 +48,7 @@ const patience = 30_000
 const codes = /[\u0000-\u0009\u000b-\u001f]/
 
 describe("perdure demo", () => {
-  it("tells its three scenes as plain text in under 15 s, and ends with 0", async () => {
+  it("tells its four scenes as plain text in under 15 s, and ends with 0", async () => {
     const started = performance.now()
     const { code, err, out } = await run(["demo"], { COLUMNS: "60" })
     assert.isBelow(performance.now() - started, 15_000)
@@ -64,10 +64,16 @@ describe("perdure demo", () => {
       "503 overloaded",
       "falling back to backup/gpt-4o-mini\n  attempt 5: backup/",
       "served     backup/gpt-4o-mini",
+      "A stream that goes quiet",
+      "timed out",
+      "falling back to backup/gpt-4o-mini\n  attempt 2: backup/",
+      "read       One place for keys, limits, [silence]",
+      "restarted  by backup/gpt-4o-mini",
+      "answer     One key",
       "A bad key",
       "401 bad key",
       "by nobody",
-      "All as told: 3 calls, 9 attempts, 1 fallback"
+      "All as told: 4 calls, 11 attempts, 2 fallbacks"
     ]
     let at = 0
     for (const part of told) {
@@ -105,7 +111,16 @@ describe.concurrent("perdure ask", () => {
       error: { message: `Incorrect API key provided: ${key}`, code: "invalid_api_key" },
       status: 401
     })
-    server = { OPENAI_API_KEY: key, OPENAI_BASE_URL: `${await mock.start()}/v1` }
+    mock.on({ model: "drip" }, { content: "tick ".repeat(2000) }, { chunkSize: 5, latency: 20 })
+    const origin = await mock.start()
+    server = {
+      OPENAI_API_KEY: key,
+      OPENAI_BASE_URL: `${origin}/v1`,
+      ANTHROPIC_API_KEY: key,
+      ANTHROPIC_BASE_URL: origin,
+      GOOGLE_API_KEY: key,
+      GOOGLE_BASE_URL: `${origin}/v1beta`
+    }
   })
   afterAll(() => mock.stop())
 
@@ -133,7 +148,7 @@ describe.concurrent("perdure ask", () => {
   it("prints JSON that decodes", async () => {
     const { code, err, out } = await run(["ask", "2 + 2?", "--json", "--model=openai/good"], server)
     assert.deepStrictEqual([code, err], [0, ""])
-    const { answer, receipt } = Schema.decodeUnknownSync(Schema.parseJson(Ask.Answered))(out)
+    const { answer, receipt } = Schema.decodeUnknownSync(Schema.parseJson(Report.Answered))(out)
     assert.deepStrictEqual([answer, receipt.attempts.length], ["Four.", 1])
   }, patience)
 
@@ -144,10 +159,44 @@ describe.concurrent("perdure ask", () => {
     const listed = /perdure: openai\/down is overloaded.*\nperdure: openai\/locked does not accept the key.*\n$/
     assert.match(plain.err, listed)
     assert.strictEqual(json.code, 1)
-    const { errors } = Schema.decodeUnknownSync(Schema.parseJson(Ask.Unanswered))(json.out)
+    const { errors } = Schema.decodeUnknownSync(Schema.parseJson(Report.Unanswered))(json.out)
     assert.deepStrictEqual(errors.map(({ _tag }) => _tag), ["Overloaded", "Unauthenticated"])
     assert.match(json.err, listed)
     for (const { err, out } of [plain, json]) assert.notInclude(out + err, key)
+  }, patience)
+
+  it("streams from three providers, falling back from one to the next", async () => {
+    const { code, err, out } = await run(
+      [
+        "ask",
+        "2 + 2?",
+        "--stream",
+        "--model",
+        "openai/down",
+        "--fallback",
+        "anthropic/locked",
+        "--fallback",
+        "google/good",
+        ...quick
+      ],
+      server
+    )
+    assert.deepStrictEqual([code, out], [0, "Four.\n"], err)
+    assert.match(err, /served {5}google\/good/)
+    assert.notInclude(out + err, key)
+  }, patience)
+
+  it("stops at once with 130 on Ctrl-C in the middle of a stream", async () => {
+    const child = start(["ask", "count", "--stream", "--model", "anthropic/drip"], server)
+    let interrupted = 0
+    const { code, err, out } = await ended(child, (out) => {
+      if (interrupted > 0 || !out.includes("tick tick")) return
+      interrupted = performance.now()
+      child.kill("SIGINT")
+    })
+    assert.deepStrictEqual([code, err], [130, ""])
+    assert.match(out, /^(tick ?)+[a-z]*\n$/)
+    assert.isBelow(performance.now() - interrupted, 5000)
   }, patience)
 
   it("ends quietly when its reader goes away", async () => {
@@ -158,14 +207,35 @@ describe.concurrent("perdure ask", () => {
   }, patience)
 })
 
+describe.concurrent("perdure explain", () => {
+  it("explains a response, its body from standard input", async () => {
+    const words = [
+      "explain",
+      "--status",
+      "529",
+      "--provider",
+      "anthropic",
+      "--header",
+      "retry-after: 20",
+      "--body",
+      "-"
+    ]
+    const body = JSON.stringify({ type: "error", error: { type: "overloaded_error", message: "Overloaded" } })
+    const { code, err, out } = await run(words, {}, body)
+    assert.deepStrictEqual([code, err], [0, ""], out)
+    assert.match(out, /^Overloaded: overloaded\n/)
+    assert.include(out, "anthropic/model is overloaded (HTTP 529): Overloaded")
+    assert.notMatch(out, codes)
+  }, patience)
+})
+
 describe.concurrent("perdure, when the command line is wrong", () => {
   const wrong: ReadonlyArray<readonly [words: ReadonlyArray<string>, says: string]> = [
     [["ask", "hi"], "OPENAI_API_KEY is not set"],
     [["ask", "--nope"], "unknown flag --nope"],
-    [["ask", "hi", "--fallback"], "--fallback needs a value"],
     [["ask", "hi", "--MODEL", "x"], "unknown flag --MODEL; did you mean --model?"],
-    [["ask", "hi", "--wizard"], "unknown flag --wizard"],
-    [["ask", "hi", "--model", "gpt-4o"], "such as openai/gpt-4o"]
+    [["ask", "hi", "--model", "gpt-4o"], "such as openai/gpt-4o"],
+    [["explain", "--status", "429", "--header", "retry-after 20"], "--header needs a name, a colon and a value"]
   ]
   for (const [words, says] of wrong) {
     it(`says so in one line and ends with 2: ${words.join(" ")}`, async () => {

@@ -1,10 +1,10 @@
 import { Effect } from "effect"
-import type { Io } from "../src/Ask.ts"
 import { Failed } from "../src/CliError.ts"
+import type { Io } from "../src/Io.ts"
 import * as Terminal from "../src/Terminal.ts"
 
 /** A place to write to that keeps what is written. */
-export const screen = (options: { readonly isTTY?: boolean; readonly columns?: number } = {}) => {
+export const screen = (options: Partial<Omit<Terminal.Output, "write">> = {}) => {
   const written: Array<string> = []
   const terminal = Terminal.of({ columns: 80, ...options, write: (text) => written.push(text) }, {})
   return { terminal, written, text: () => written.join("") }
@@ -23,5 +23,5 @@ export const streams = (
       ? Effect.fail(new Failed({ lines: ["standard input was read"] }))
       : Effect.succeed(options.stdin)
   }
-  return { io, out: out.text, err: err.text }
+  return { io, out: out.text, err: err.text, written: out.written }
 }
