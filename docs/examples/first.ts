@@ -1,5 +1,5 @@
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
-import { OpenAi } from "@perdure/providers"
+import { Anthropic, OpenAi } from "@perdure/providers"
 import { Effect, Layer } from "effect"
 import { LlmProvider, Policy, Retry } from "perdure"
 
@@ -14,7 +14,7 @@ const patient = Retry.exponential("2 seconds").pipe(
 
 const Llm = OpenAi.layer({ model: "gpt-4o" }).pipe(
   LlmProvider.withPolicy(Policy.retry(patient)),
-  LlmProvider.orElse(OpenAi.layer({ model: "gpt-4o-mini" })),
+  LlmProvider.orElse(Anthropic.layer({ model: "claude-3-5-haiku-20241022" })),
   Layer.provide(FetchHttpClient.layer)
 )
 

@@ -1,13 +1,14 @@
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import { assert, describe, expect, it } from "@effect/vitest"
 import { answer, contentFiltered, ScriptedProvider, TestTime } from "@perdure/testing"
-import { ConfigProvider, Effect, Exit } from "effect"
+import { ConfigProvider, Effect, Exit, Layer } from "effect"
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { dirname, join, relative } from "node:path"
 import { LlmProvider } from "perdure"
 import { lenient } from "../examples/failures.ts"
 import { asLayer, byHand } from "../examples/fallbacks.ts"
 import { program } from "../examples/first.ts"
+import { Llm, patientStreams } from "../examples/providers.ts"
 import { printed, together, whole } from "../examples/streams.ts"
 import { test } from "../examples/testing.ts"
 
@@ -44,7 +45,7 @@ describe("every page", () => {
 })
 
 describe("the examples", () => {
-  it.effect("first: the fallback model answers when the first one stays down", () =>
+  it.effect("first: another provider answers when the first one stays down", () =>
     Effect.gen(function*() {
       const asked: Array<string> = []
       const fetch: typeof globalThis.fetch = (_, init) => {
@@ -54,20 +55,26 @@ describe("the examples", () => {
           model === "gpt-4o"
             ? new Response(`{"error":{"message":"down","type":"server_error"}}`, { status: 500 })
             : Response.json({
-              id: "chatcmpl-1",
+              id: "msg_1",
+              type: "message",
+              role: "assistant",
               model,
-              choices: [{ message: { role: "assistant", content: "One place." }, finish_reason: "stop" }]
+              content: [{ type: "text", text: "One place." }],
+              stop_reason: "end_turn",
+              usage: { input_tokens: 9, output_tokens: 3 }
             })
         )
       }
       const { exit } = yield* TestTime.run(program.pipe(
         Effect.provideService(FetchHttpClient.Fetch, fetch),
-        Effect.withConfigProvider(ConfigProvider.fromMap(new Map([["OPENAI_API_KEY", "sk-example"]])))
+        Effect.withConfigProvider(
+          ConfigProvider.fromMap(new Map([["OPENAI_API_KEY", "sk-example"], ["ANTHROPIC_API_KEY", "sk-example"]]))
+        )
       ))
       assert(Exit.isSuccess(exit), String(exit))
-      assert.strictEqual(exit.value.receipt.served?.model, "gpt-4o-mini")
+      assert.strictEqual(exit.value.receipt.served?.provider, "anthropic")
       assert.isTrue(exit.value.receipt.fallback)
-      assert.deepStrictEqual(asked, ["gpt-4o", "gpt-4o", "gpt-4o", "gpt-4o", "gpt-4o-mini"])
+      assert.deepStrictEqual(asked, ["gpt-4o", "gpt-4o", "gpt-4o", "gpt-4o", "claude-3-5-haiku-20241022"])
     }))
 
   it.effect("fallbacks: the last resort answers, in both forms", () =>
@@ -89,6 +96,21 @@ describe("the examples", () => {
       )
       const response = yield* LlmProvider.generate("May I?").pipe(Effect.provide(chain))
       assert.strictEqual(response.provider, "lenient")
+    }))
+
+  it.effect("providers: the layers are built from the keys in the configuration", () =>
+    Effect.gen(function*() {
+      const keys = ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GOOGLE_API_KEY"].map((name) =>
+        [name, "sk-example"] as const
+      )
+      const targets = Effect.map(
+        LlmProvider.LlmProvider,
+        (provider) => provider.targets?.map((target) => target.provider)
+      )
+      const withKeys = Effect.withConfigProvider(ConfigProvider.fromMap(new Map(keys)))
+      assert.deepStrictEqual(yield* withKeys(Effect.provide(targets, Llm)), ["openai", "anthropic", "google"])
+      const alone = Layer.provide(patientStreams, FetchHttpClient.layer)
+      assert.deepStrictEqual(yield* withKeys(Effect.provide(targets, alone)), ["openai"])
     }))
 
   it.effect("streams: a cut is announced, or unseen", () =>
