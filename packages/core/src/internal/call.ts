@@ -15,7 +15,7 @@ import type { Event, Observer } from "../Call.ts"
 import * as LlmError from "../LlmError.ts"
 import { LlmResponse } from "../LlmResponse.ts"
 import * as Receipt from "../Receipt.ts"
-import { copy } from "./copy.ts"
+import { copy, instance } from "./copy.ts"
 
 /** What to do when a stream is cut after its first output. */
 export type WhenCut = "fail" | "restart" | "buffer"
@@ -158,7 +158,8 @@ export class Call {
     let idleSince = this.startedAt
     let fallback = this.fellBack
     const attempts = this.attempts.map(({ end = now, outcome = interrupted, start, target }) => {
-      const attempt = new Receipt.Attempt(
+      const attempt = instance(
+        Receipt.Attempt,
         {
           target,
           start: Duration.millis(start - this.startedAt),
@@ -166,15 +167,15 @@ export class Call {
           wait: Duration.millis(Math.max(0, start - idleSince)),
           duration: Duration.millis(end - start),
           outcome
-        },
-        true
+        }
       )
       idleSince = Math.max(idleSince, end)
       if (outcome._tag === "Answered") served = { provider: target.provider, model: outcome.model }
       fallback ||= target.provider !== requested.provider || target.model !== requested.model
       return attempt
     })
-    return new Receipt.Receipt(
+    return instance(
+      Receipt.Receipt,
       {
         requested,
         ...(served === undefined ? {} : { served }),
@@ -182,8 +183,7 @@ export class Call {
         attempts,
         startedAt: this.startedAt,
         duration: Duration.millis(now - this.startedAt)
-      },
-      true
+      }
     )
   }
 }
