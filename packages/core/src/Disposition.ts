@@ -51,7 +51,7 @@ export interface Disposition {
   readonly blame: Blame
   /** Which backoff base a wait for this failure starts from; absent where no wait helps. */
   readonly pace?: Pace | undefined
-  /** The least time to wait before asking the same target again, when the provider named one. */
+  /** The least time to wait before asking the same target again, where that helps and the provider named one. */
   readonly wait?: Duration.Duration | undefined
 }
 
@@ -129,16 +129,15 @@ const mustStop = (error: ProviderError): boolean => (!error.idempotent && mayHav
 /** What stands above the table: what is not safe, what was said, what is spent. */
 const refine = (error: ProviderError, consequence: Consequence): Disposition => {
   if (mustStop(error)) return { ...consequence, next: "stop" }
-  if (mayRepeat(consequence) && (error.spent || error.shouldRetry === false)) {
-    return { ...consequence, next: "elsewhereOnly" }
-  }
+  if (!mayRepeat(consequence)) return consequence
+  if (error.spent || error.shouldRetry === false) return { ...consequence, next: "elsewhereOnly" }
   return error.retryAfter === undefined ? consequence : { ...consequence, wait: error.retryAfter }
 }
 
 /**
  * A chain deserves what its last failure does, with three exceptions: it stops when any of its targets must not be asked
  * again; it is not run again once a retry policy inside it or around it has given up, or retries would multiply; and it
- * waits as long as any of its targets asked.
+ * waits as long as any target asked that may be asked again.
  */
 const ofChain = (error: AllTargetsFailed, each: ReadonlyArray<Disposition>): Disposition => {
   const last = each[each.length - 1] ?? { next: "stop", blame: "provider" }
