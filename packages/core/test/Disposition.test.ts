@@ -1,4 +1,4 @@
-import { assert, describe, expectTypeOf, it } from "@effect/vitest"
+import { assert, describe, expect, expectTypeOf, it } from "@effect/vitest"
 import { Duration, Record } from "effect"
 import * as fc from "effect/FastCheck"
 import { Disposition, LlmError } from "perdure"
@@ -93,7 +93,7 @@ describe("R3: the provider's Retry-After", () => {
     const waits = row.next === "here" || row.next === "elsewhereFirst"
     it(`is ${waits ? "the" : "no"} wait after ${tag}, and changes nothing else`, () => {
       const expected = waits ? { ...row, wait: retryAfter } : row
-      assert.deepStrictEqual({ ...Disposition.classify(failure(tag, { retryAfter })) }, expected)
+      expect({ ...Disposition.classify(failure(tag, { retryAfter })) }).toEqual(expected)
     })
   }
   it("of zero is a wait of zero, not none", () => {

@@ -1,0 +1,91 @@
+/** Measuring side by side: all take turns in every round, so that what disturbs one disturbs the others too. */
+import * as Process from "../soak/Process.ts"
+
+/** One of those that are compared. */
+export interface Contestant {
+  readonly name: string
+  /** Does its work so many times. */
+  readonly run: (times: number) => Promise<void>
+}
+
+/** Microseconds for one of what is done: on the clock, and of the processor. */
+export interface Sample {
+  readonly wall: number
+  readonly cpu: number
+}
+
+/** All samples of a contestant, one a round. */
+export type Samples = ReadonlyMap<string, ReadonlyArray<Sample>>
+
+export interface Effort {
+  readonly times: number
+  readonly rounds: number
+}
+
+const once = async ({ run }: Contestant, times: number): Promise<Sample> => {
+  Process.collect()
+  const cpu = process.cpuUsage()
+  const start = performance.now()
+  await run(times)
+  const wall = performance.now() - start
+  const { system, user } = process.cpuUsage(cpu)
+  return { wall: (wall * 1000) / times, cpu: (user + system) / times }
+}
+
+/** Lets each of them run in each round, after a warm-up; the order moves on from round to round. */
+export const race = async (contestants: ReadonlyArray<Contestant>, { rounds, times }: Effort): Promise<Samples> => {
+  const samples = new Map<string, Array<Sample>>(contestants.map(({ name }) => [name, []]))
+  for (const one of contestants) await one.run(Math.ceil(times / 2))
+  for (let round = 0; round < rounds; round++) {
+    for (let i = 0; i < contestants.length; i++) {
+      const one = contestants[(i + round) % contestants.length]
+      if (one !== undefined) samples.get(one.name)?.push(await once(one, times))
+    }
+  }
+  return samples
+}
+
+export const median = (values: ReadonlyArray<number>): number => {
+  const sorted = values.toSorted((a, b) => a - b)
+  const middle = Math.floor(sorted.length / 2)
+  const upper = sorted[middle] ?? Number.NaN
+  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2
+}
+
+const of = (samples: Samples, name: string): ReadonlyArray<Sample> => {
+  const found = samples.get(name)
+  if (found === undefined) throw new Error(`nothing was measured of ${name}`)
+  return found
+}
+
+/** The median of a contestant, in microseconds. */
+export const middle = (samples: Samples, name: string, by: keyof Sample): number =>
+  median(of(samples, name).map((sample) => sample[by]))
+
+/** How two compare: round by round, so that a slow moment of the machine weighs on both. */
+export interface Ratio {
+  readonly median: number
+  readonly least: number
+  readonly most: number
+}
+
+export const ratio = (samples: Samples, name: string, to: string, by: keyof Sample): Ratio => {
+  const others = of(samples, to)
+  const all = of(samples, name).map((sample, round) => sample[by] / (others[round]?.[by] ?? Number.NaN))
+  return { median: median(all), least: Math.min(...all), most: Math.max(...all) }
+}
+
+/** The bytes that are allocated for one of what is done. Batches in which garbage was collected do not count. */
+export const bytes = async ({ run }: Contestant): Promise<number> => {
+  const times = 50
+  const found: Array<number> = []
+  await run(1000)
+  for (let batch = 0; batch < 40; batch++) {
+    if (batch % 10 === 0) Process.collect()
+    const before = process.memoryUsage().heapUsed
+    await run(times)
+    const more = process.memoryUsage().heapUsed - before
+    if (more > 0) found.push(more / times)
+  }
+  return median(found)
+}

@@ -1,0 +1,191 @@
+/** What policies cost when nothing goes wrong, and when three calls fail before one succeeds. */
+import * as Cockatiel from "cockatiel"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Ref from "effect/Ref"
+import * as Schedule from "effect/Schedule"
+import pRetry from "p-retry"
+import * as LlmProvider from "perdure/LlmProvider"
+import { text } from "perdure/LlmRequest"
+import * as LlmRequest from "perdure/LlmRequest"
+import { LlmResponse } from "perdure/LlmResponse"
+import * as Policy from "perdure/Policy"
+import * as Retry from "perdure/Retry"
+import * as Measure from "./Measure.ts"
+import * as Report from "./Report.ts"
+
+const response = new LlmResponse({ provider: "p", model: "m", content: [text("hi")], finishReason: "stop" })
+
+/** The operation that everything is put around: it answers at once, but not synchronously. */
+const operation = () => Promise.resolve(response)
+const effect = Effect.promise(operation)
+
+/** One fiber, in which an effect is run over and over. */
+const inFiber = <E>(name: string, self: Effect.Effect<unknown, E>): Measure.Contestant => ({
+  name,
+  run: (times) => {
+    let left = times
+    return Effect.runPromise(Effect.whileLoop({ while: () => left-- > 0, body: () => self, step: () => {} }))
+  }
+})
+
+/** A promise for each. */
+const inPromises = (name: string, one: () => Promise<unknown>): Measure.Contestant => ({
+  name,
+  run: async (times) => {
+    for (let i = 0; i < times; i++) await one()
+  }
+})
+
+const request = LlmRequest.make("hi")
+
+/** One call of the provider that a layer makes. */
+const callOf = (layer: Layer.Layer<LlmProvider.LlmProvider>): Effect.Effect<unknown, unknown> =>
+  Effect.runSync(
+    Effect.map(Effect.provide(LlmProvider.LlmProvider, layer), (service) => service.generate(request))
+  )
+
+const provider = LlmProvider.layer({ provider: "p", model: "m", generate: () => effect })
+const standard = Policy.retry(Retry.standard)
+const limited = Policy.compose(standard, Policy.timeout("30 seconds"))
+
+/** What one writes by hand: a semaphore, a timeout, a breaker in a `Ref`, a retry. */
+const usual = Effect.runSync(Effect.gen(function*() {
+  const semaphore = yield* Effect.makeSemaphore(100)
+  const failures = yield* Ref.make(0)
+  return effect.pipe(
+    Effect.timeout("30 seconds"),
+    Effect.tapErrorCause(() => Ref.update(failures, (n) => n + 1)),
+    Effect.tap(() => Ref.set(failures, 0)),
+    (self) => Effect.zipRight(Effect.filterOrFail(Ref.get(failures), (n) => n < 5, () => "open" as const), self),
+    semaphore.withPermits(1),
+    Effect.retry(Schedule.intersect(Schedule.exponential("500 millis"), Schedule.recurs(2)))
+  )
+}))
+
+const cockatiel = Cockatiel.wrap(
+  Cockatiel.retry(Cockatiel.handleAll, { maxAttempts: 3, backoff: new Cockatiel.ExponentialBackoff() }),
+  Cockatiel.circuitBreaker(Cockatiel.handleAll, {
+    halfOpenAfter: 30_000,
+    breaker: new Cockatiel.ConsecutiveBreaker(5)
+  }),
+  Cockatiel.timeout(30_000, Cockatiel.TimeoutStrategy.Aggressive),
+  Cockatiel.bulkhead(100, 1000)
+)
+
+const success = {
+  bare: inFiber("the operation alone, as an Effect", effect),
+  retry: inFiber("Retry.retry(Retry.standard)", Retry.retry(effect, Retry.standard)),
+  timeout: inFiber("Policy.timeout", Policy.timeout("30 seconds")(effect)),
+  call: inFiber("a provider's call with its receipt", callOf(provider)),
+  withRetry: inFiber("… withPolicy(retry)", callOf(LlmProvider.withPolicy(provider, standard))),
+  orElse: inFiber(
+    "… withPolicy(retry), orElse",
+    callOf(LlmProvider.orElse(LlmProvider.withPolicy(provider, standard), provider))
+  ),
+  all: inFiber(
+    "… withPolicy(retry › timeout), orElse",
+    callOf(LlmProvider.orElse(LlmProvider.withPolicy(provider, limited), provider))
+  ),
+  effectRetry: inFiber("Effect.retry", Effect.retry(effect, Schedule.recurs(2))),
+  effectTimeout: inFiber("Effect.timeout", Effect.timeout(effect, "30 seconds")),
+  usual: inFiber("usual Effect stack: semaphore, timeout, breaker in a Ref, retry", usual)
+}
+
+const one = Effect.runPromise(Effect.map(Effect.void, () => callOf(LlmProvider.withPolicy(provider, standard))))
+
+const promised = {
+  raw: inPromises("the operation alone, awaited", operation),
+  runPromise: inPromises("Effect.runPromise of it", () => Effect.runPromise(effect)),
+  ours: inPromises("Effect.runPromise, withPolicy(retry)", async () => Effect.runPromise(Effect.orDie(await one))),
+  pRetry: inPromises("p-retry", () => pRetry(operation, { retries: 2 })),
+  cockatiel: inPromises("cockatiel: retry, breaker, timeout, bulkhead", () => cockatiel.execute(operation))
+}
+
+class Refused {
+  readonly _tag = "Refused"
+}
+
+/** Fails three times, then succeeds. */
+const fourth = () => {
+  let calls = 0
+  return () => ++calls % 4 !== 0
+}
+
+const failing = () => {
+  const fails = fourth()
+  return Effect.suspend(() => fails() ? Effect.fail(new Refused()) : Effect.succeed(1))
+}
+
+const failures = {
+  ours: inFiber("Retry.retry", Retry.retry(failing(), Retry.fromSchedule(Schedule.recurs(3)))),
+  effect: inFiber("Effect.retry", Effect.retry(failing(), Schedule.recurs(3))),
+  pRetry: (() => {
+    const fails = fourth()
+    const error = new Error("refused")
+    return inPromises("p-retry", () =>
+      pRetry(() => {
+        if (fails()) throw error
+        return 1
+      }, { retries: 3, minTimeout: 0, factor: 1 }))
+  })()
+}
+
+const same = (value: number) => ({ median: value, least: value, most: value })
+
+export const run = async (effort: Measure.Effort): Promise<ReadonlyArray<Report.Section>> => {
+  const all = [...Object.values(success), ...Object.values(promised)]
+  const samples = await Measure.race(all, effort)
+  const bytes = new Map<string, number>()
+  for (const contestant of all) bytes.set(contestant.name, await Measure.bytes(contestant))
+  const failed = await Measure.race(Object.values(failures), { ...effort, times: Math.ceil(effort.times / 4) })
+
+  const yet = "so far without breaker, bulkhead and deadline"
+  const { cockatiel, ours, runPromise } = promised
+  const compare = (what: string, target: number, a: Measure.Contestant, b: Measure.Contestant, note?: string) =>
+    Report.verdict(what, target, samples, [a.name, b.name], "wall", note)
+  const of = (contestant: Measure.Contestant) => bytes.get(contestant.name) ?? Number.NaN
+
+  return [{
+    title: "What a policy costs when the first call succeeds",
+    about:
+      "Around an operation that resolves at once. The upper rows run in one fiber, the lower ones make a promise for " +
+      "each call.",
+    columns: ["", "µs a call", "bytes a call"],
+    rows: all.map(({ name }) => [
+      name,
+      Report.number(Measure.middle(samples, name, "wall")),
+      Report.number(bytes.get(name) ?? Number.NaN)
+    ]),
+    verdicts: [
+      compare("retry › timeout and fallback, in a fiber, to cockatiel's wrap", 0.25, success.all, cockatiel, yet),
+      compare("the same without the timeout", 0.25, success.orElse, cockatiel),
+      compare(
+        "retry › timeout and fallback, in a fiber, to the usual Effect stack",
+        0.12,
+        success.all,
+        success.usual,
+        yet
+      ),
+      compare("the same without the timeout", 0.12, success.orElse, success.usual),
+      compare("retry by runPromise, to cockatiel's wrap", 0.35, ours, cockatiel),
+      compare("retry by runPromise, to a bare runPromise", 1.8, ours, runPromise),
+      {
+        what: "bytes a call, to cockatiel's wrap",
+        target: 0.7,
+        measured: same(of(success.all) / of(cockatiel)),
+        note: yet
+      },
+      { what: "the same without the timeout", target: 0.7, measured: same(of(success.orElse) / of(cockatiel)) }
+    ]
+  }, {
+    title: "Three failures, then success",
+    about: "Without a delay between them.",
+    columns: ["", "µs a call"],
+    rows: Object.values(failures).map(({ name }) => [name, Report.number(Measure.middle(failed, name, "wall"))]),
+    verdicts: [
+      Report.verdict("to p-retry", 2, failed, [failures.ours.name, failures.pRetry.name], "wall"),
+      Report.verdict("to Effect.retry", 0.35, failed, [failures.ours.name, failures.effect.name], "wall")
+    ]
+  }]
+}
