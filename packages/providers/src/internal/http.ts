@@ -4,8 +4,9 @@ import * as HttpClient from "@effect/platform/HttpClient"
 import type { HttpClientError } from "@effect/platform/HttpClientError"
 import type { HttpClientRequest } from "@effect/platform/HttpClientRequest"
 import type { HttpClientResponse } from "@effect/platform/HttpClientResponse"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
@@ -90,16 +91,29 @@ export const read = (response: HttpClientResponse, idle: Duration.Duration): Eff
     if (isSuccess(response.status) && Number(response.headers["content-length"]) > limit) {
       return Effect.succeed(upTo("cut"))
     }
-    const pieces = Stream.timeoutFail(response.stream, () => "stalled" as const, idle)
-    const reading = Stream.runForEachWhile(pieces, (chunk) =>
-      Effect.sync(() => {
+    const most = Duration.toMillis(idle)
+    let heard = 0
+    const reading = Stream.runForEachWhile(response.stream, (chunk) =>
+      Effect.map(Clock.currentTimeMillis, (now) => {
+        heard = now
         chunks.push(chunk)
         size += chunk.length
         return size <= limit
       }))
-    return Effect.match(reading, {
-      onSuccess: () => upTo(size > limit ? "cut" : "whole"),
-      onFailure: (error) => upTo(error !== "stalled" && error.reason === "EmptyBody" ? "whole" : error)
+    // One watcher for the whole body: a timer for each piece costs more than all else that a call does.
+    const stalled: Effect.Effect<"stalled"> = Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      const left = heard + most - now
+      return left <= 0 ? Effect.succeed("stalled") : Effect.zipRight(Effect.sleep(left), stalled)
+    })
+    return Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      heard = now
+      return Effect.raceFirst(
+        Effect.match(reading, {
+          onSuccess: () => upTo(size > limit ? "cut" : "whole"),
+          onFailure: (error) => upTo(error.reason === "EmptyBody" ? "whole" : error)
+        }),
+        Effect.map(stalled, upTo)
+      )
     })
   })
 

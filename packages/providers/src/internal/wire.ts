@@ -1,6 +1,7 @@
 /** From a dialect, which knows one provider's JSON, to the service that programs see: everything that all dialects share. */
 import type * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import type { HttpClientResponse } from "@effect/platform/HttpClientResponse"
+import * as Channel from "effect/Channel"
 import * as Chunk from "effect/Chunk"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -223,20 +224,36 @@ const closing = (
   return end.right.some(({ _tag }) => _tag === "Finish") ? parts : Stream.concat(parts, Stream.fail(error))
 }
 
-/** The parts of the events, chunk by chunk. What came before a bad event is handed on first. */
+/**
+ * The parts of the events, chunk by chunk. What came before a bad event is handed on first. One channel, since a stream
+ * put together from a stream for each chunk costs more than reading what is in it.
+ */
 const readEvents = (
   events: Stream.Stream<Sse.Event, LlmError.ProviderError>,
   reader: EventReader
-): Stream.Stream<StreamPart.StreamPart, LlmError.ProviderError> =>
-  Stream.flattenChunks(Stream.flatMap(Stream.chunks(events), (chunk) => {
-    const parts: Array<StreamPart.StreamPart> = []
-    for (const event of chunk) {
-      const decoded = reader.event(event)
-      if (Either.isRight(decoded)) parts.push(...decoded.right)
-      // The end came in the middle of this event, so it is no fault of the format.
-      else if (!event.cut) {
-        return Stream.concat(Stream.succeed(Chunk.unsafeFromArray(parts)), Stream.fail(decoded.left))
+): Stream.Stream<StreamPart.StreamPart, LlmError.ProviderError> => {
+  const read: Channel.Channel<
+    Chunk.Chunk<StreamPart.StreamPart>,
+    Chunk.Chunk<Sse.Event>,
+    LlmError.ProviderError,
+    LlmError.ProviderError,
+    void,
+    unknown
+  > = Channel.readWithCause({
+    onInput: (chunk: Chunk.Chunk<Sse.Event>) => {
+      const parts: Array<StreamPart.StreamPart> = []
+      for (const event of chunk) {
+        const decoded = reader.event(event)
+        if (Either.isRight(decoded)) parts.push(...decoded.right)
+        // The end came in the middle of this event, so it is no fault of the format.
+        else if (!event.cut) {
+          return Channel.zipRight(Channel.write(Chunk.unsafeFromArray(parts)), Channel.fail(decoded.left))
+        }
       }
-    }
-    return Stream.succeed(Chunk.unsafeFromArray(parts))
-  }))
+      return Channel.zipRight(Channel.write(Chunk.unsafeFromArray(parts)), read)
+    },
+    onFailure: Channel.failCause,
+    onDone: () => Channel.void
+  })
+  return Stream.pipeThroughChannel(events, read)
+}

@@ -70,8 +70,8 @@ interface Call {
 
 const none: Decoded = Either.right([])
 const one = (part: StreamPart.StreamPart): Decoded => Either.right([part])
-const text = (text: string): Decoded => text === "" ? none : one(StreamPart.TextDelta.make({ text }))
-const reasoning = (text: string): Decoded => text === "" ? none : one(StreamPart.ReasoningDelta.make({ text }))
+const text = (text: string): Decoded => text === "" ? none : one({ _tag: "TextDelta", text })
+const reasoning = (text: string): Decoded => text === "" ? none : one({ _tag: "ReasoningDelta", text })
 
 /** A reader of one stream. */
 export const make = (context: Context): EventReader => {

@@ -15,7 +15,7 @@ import { contentOf, endOf, firstOf, replyOf, usageOf } from "./response.ts"
 const deltas = (part: AssistantPart): ReadonlyArray<StreamPart.StreamPart> => {
   switch (part._tag) {
     case "Text":
-      return [StreamPart.TextDelta.make({ text: part.text })]
+      return [{ _tag: "TextDelta", text: part.text }]
     case "Reasoning":
       return [StreamPart.ReasoningDelta.make(defined({ text: part.text, signature: part.signature }))]
     case "ToolCall":

@@ -56,10 +56,10 @@ export const make = (context: Context): EventReader => {
   const partsOf = (delta: typeof Delta.Type): ReadonlyArray<StreamPart.StreamPart> => {
     const parts: Array<StreamPart.StreamPart> = []
     const thought = delta.reasoning_content || delta.reasoning
-    if (thought) parts.push(StreamPart.ReasoningDelta.make({ text: thought }))
+    if (thought) parts.push({ _tag: "ReasoningDelta", text: thought })
     for (const part of textsOf(delta.content ?? "")) {
-      if (part._tag === "Text") parts.push(StreamPart.TextDelta.make({ text: part.text }))
-      if (part._tag === "Reasoning") parts.push(StreamPart.ReasoningDelta.make({ text: part.text }))
+      if (part._tag === "Text") parts.push({ _tag: "TextDelta", text: part.text })
+      if (part._tag === "Reasoning") parts.push({ _tag: "ReasoningDelta", text: part.text })
     }
     for (const { function: call, id, index } of delta.tool_calls ?? []) {
       if (call) parts.push(...calls.add({ index, id, name: call.name, arguments: call.arguments }))

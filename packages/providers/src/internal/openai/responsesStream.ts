@@ -35,8 +35,8 @@ interface Call {
   ended: boolean
 }
 
-const textDelta = (text: string): Parts => text === "" ? [] : [StreamPart.TextDelta.make({ text })]
-const reasoningDelta = (text: string): Parts => text === "" ? [] : [StreamPart.ReasoningDelta.make({ text })]
+const textDelta = (text: string): Parts => text === "" ? [] : [{ _tag: "TextDelta", text }]
+const reasoningDelta = (text: string): Parts => text === "" ? [] : [{ _tag: "ReasoningDelta", text }]
 
 /** A reader of one stream. */
 export const make = (context: Context): EventReader => {
