@@ -52,7 +52,7 @@ const told = (parts: ReadonlyArray<StreamPart.StreamPart>) =>
       case "TextDelta":
         return [part.text]
       case "ReasoningDelta":
-        return [{ thought: part.text }]
+        return [part.signature === undefined ? { thought: part.text } : { signature: part.signature }]
       case "ToolCallStart":
         return [{ start: part.id, name: part.name }]
       case "ToolCallDelta":
@@ -71,16 +71,17 @@ const delta = (delta: Record<string, unknown>, index = 0) => ({ type: "content_b
 describe("a stream", () => {
   const facts: ReadonlyArray<readonly [string, ReadonlyArray<WireEvent>, ReadonlyArray<unknown>]> = [
     ["text", textBlock(0, "Hel", "", "lo"), ["Hel", "lo"]],
-    ["reasoning before text; its signature is no output", [...thinkingBlock(0, "h", "m"), ...textBlock(1, "hi")], [
+    ["reasoning before text, ended by its signature", [...thinkingBlock(0, "h", "m"), ...textBlock(1, "hi")], [
       { thought: "h" },
       { thought: "m" },
+      { signature: "c2ln" },
       "hi"
     ]],
     ["reasoning kept from the reader", [
       { type: "content_block_start", index: 0, content_block: { type: "redacted_thinking", data: "ZGF0YQ==" } },
       { type: "content_block_stop", index: 0 },
       ...textBlock(1, "hi")
-    ], ["hi"]],
+    ], [{ signature: "redacted_thinking:ZGF0YQ==" }, "hi"]],
     ["two tools", [...toolBlock(0, "look", "{\"at\"", ":1}"), ...toolBlock(1, "wait", "{}")], [
       { start: "toolu_0", name: "look" },
       { more: "toolu_0", arguments: "{\"at\"" },

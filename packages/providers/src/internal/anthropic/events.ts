@@ -6,6 +6,7 @@ import * as StreamPart from "perdure/StreamPart"
 import { asRecord, defined, type JsonRecord, parse } from "../json.ts"
 import type { Context, Decoded, EventReader } from "../wire.ts"
 import { commonOf, fromEvent, inside, malformed } from "./failure.ts"
+import { redacted } from "./reasoning.ts"
 import { maybe, refusal, wrongShape } from "./response.ts"
 import { finishReason, later, usageOf } from "./usage.ts"
 
@@ -20,6 +21,7 @@ const BlockStart = Schema.Struct({
     type: Schema.String,
     text: maybe(Schema.String),
     thinking: maybe(Schema.String),
+    data: maybe(Schema.String),
     id: maybe(Schema.String),
     name: maybe(Schema.String),
     input: maybe(Schema.Unknown)
@@ -31,11 +33,12 @@ const BlockDelta = Schema.Struct({
   delta: Schema.Union(
     Schema.Struct({ type: Schema.Literal("text_delta"), text: Schema.String }),
     Schema.Struct({ type: Schema.Literal("thinking_delta"), thinking: Schema.String }),
+    Schema.Struct({ type: Schema.Literal("signature_delta"), signature: Schema.String }),
     Schema.Struct({ type: Schema.Literal("input_json_delta"), partial_json: Schema.String }),
-    // Signatures, citations, and kinds that come later.
+    // Citations, and kinds that come later.
     Schema.Struct({
       type: Schema.String.pipe(
-        Schema.filter((type) => !["text_delta", "thinking_delta", "input_json_delta"].includes(type))
+        Schema.filter((type) => !["text_delta", "thinking_delta", "signature_delta", "input_json_delta"].includes(type))
       ),
       text: Schema.optional(Schema.Unknown)
     })
@@ -72,6 +75,8 @@ const none: Decoded = Either.right([])
 const one = (part: StreamPart.StreamPart): Decoded => Either.right([part])
 const text = (text: string): Decoded => text === "" ? none : one({ _tag: "TextDelta", text })
 const reasoning = (text: string): Decoded => text === "" ? none : one({ _tag: "ReasoningDelta", text })
+const signed = (signature: string): Decoded =>
+  signature === "" ? none : one({ _tag: "ReasoningDelta", text: "", signature })
 
 /** A reader of one stream. */
 export const make = (context: Context): EventReader => {
@@ -94,6 +99,8 @@ export const make = (context: Context): EventReader => {
         return text(block.text ?? "")
       case "thinking":
         return reasoning(block.thinking ?? "")
+      case "redacted_thinking":
+        return signed(block.data ? redacted(block.data) : "")
       case "tool_use":
         if (!block.id || !block.name) return unreadable("a tool call has no id or no name")
         calls.set(index, { id: block.id, input: block.input ?? {}, begun: false })
@@ -112,6 +119,7 @@ export const make = (context: Context): EventReader => {
       return one(StreamPart.ToolCallDelta.make({ id: call.id, arguments: delta.partial_json }))
     }
     if ("thinking" in delta) return reasoning(delta.thinking)
+    if ("signature" in delta) return signed(delta.signature)
     if (delta.type === "text_delta") return text(String(delta.text))
     return isText(delta.text) ? unreadable("text came in an event of an unknown kind") : none
   }
