@@ -305,8 +305,9 @@ describe("where and how", () => {
     Effect.gen(function*() {
       const silent = Layer.succeed(HttpClient.HttpClient, HttpClient.make(() => Effect.never))
       const fiber = yield* LlmProvider.generate("hello").pipe(
-        Effect.provide(Anthropic.layer({ model: "m", apiKey: "none", timeouts: { headers: "3 seconds" } })),
-        Effect.provide(silent),
+        Effect.provide(
+          Layer.provide(Anthropic.layer({ model: "m", apiKey: "none", timeouts: { headers: "3 seconds" } }), silent)
+        ),
         Effect.exit,
         Effect.fork
       )
