@@ -16,19 +16,12 @@ import * as Call from "./call.ts"
 type Finish = Extract<StreamPart, { _tag: "Finish" }>
 type Parts = Opened["parts"]
 
-/** Changes the last part of a stream, or what it fails with. Looks only at the last part of each chunk. */
-export const onEnd = (
-  parts: Parts,
-  onFinish: (finish: Finish) => Finish,
-  onCause: (cause: Cause.Cause<LlmError.LlmError>) => Cause.Cause<LlmError.LlmError>
-): Parts =>
-  parts.pipe(
-    Stream.mapChunks((chunk) => {
-      const last = Option.getOrUndefined(Chunk.last(chunk))
-      return last?._tag === "Finish" ? Chunk.replace(chunk, chunk.length - 1, onFinish(last)) : chunk
-    }),
-    Stream.mapErrorCause(onCause)
-  )
+/** Changes the last part of a stream. Looks only at the last part of each chunk. */
+export const mapFinish = (parts: Parts, f: (finish: Finish) => Finish): Parts =>
+  Stream.mapChunks(parts, (chunk) => {
+    const last = Option.getOrUndefined(Chunk.last(chunk))
+    return last?._tag === "Finish" ? Chunk.replace(chunk, chunk.length - 1, f(last)) : chunk
+  })
 
 /** The receipt comes with the last part, with the failure, or to the observers when the stream is left. */
 export const follow = (
@@ -49,15 +42,13 @@ export const follow = (
     return Effect.as(
       Effect.addFinalizer(() => Effect.sync(() => ended ? undefined : finish("Interrupted"))),
       {
-        parts: onEnd(
-          parts,
-          (last) => ({ ...last, receipt: finish("Answered") }),
-          (cause) => {
+        parts: mapFinish(parts, (last) => ({ ...last, receipt: finish("Answered") })).pipe(
+          Stream.mapErrorCause((cause) => {
             // Being interrupted is leaving, and the scope's end will say so.
             if (Cause.isInterruptedOnly(cause)) return cause
             const receipt = finish("Failed")
             return Cause.map(cause, (error) => Call.stamp(error, receipt))
-          }
+          })
         )
       }
     )
@@ -74,8 +65,8 @@ const isToolCall = ({ _tag }: StreamPart): boolean => _tag.startsWith("ToolCall"
 /** Whether a cut stream may be started again: as if nothing had been handed out, since the reader will discard it. */
 const mayRestart = (error: LlmError.LlmError): boolean => {
   if (error._tag === "AllTargetsFailed") return false
-  const { next } = Disposition.classify(LlmError.update(error, { handedOut: false, spent: false }))
-  return next === "here" || next === "elsewhereFirst" || next === "elsewhereOnly"
+  const disposition = Disposition.classify(LlmError.update(error, { handedOut: false, spent: false }))
+  return Disposition.mayRepeat(disposition) || disposition.next === "elsewhereOnly"
 }
 
 /**

@@ -17,7 +17,7 @@ import type { LlmResponse } from "../LlmResponse.ts"
 import type { StreamPart } from "../StreamPart.ts"
 import * as Call from "./call.ts"
 import { commit } from "./commit.ts"
-import { follow, onEnd } from "./follow.ts"
+import { follow, mapFinish } from "./follow.ts"
 
 /** The raw side. */
 export interface Raw {
@@ -151,18 +151,20 @@ const inOwnScope = (
         return yield* failure
       }
       return {
-        parts: onEnd(
+        parts: exit.value.parts.pipe(
+          Stream.mapError(mark),
           // A connection that failed is closed now, not when whoever takes over has finished.
-          Stream.tapErrorCause(Stream.mapError(exit.value.parts, mark), (cause) =>
+          Stream.tapErrorCause((cause) =>
             Effect.suspend(() => {
               end(Call.outcomeOfCause(cause))
               return Scope.close(scope, Exit.failCause(cause))
-            })),
-          (finish) => {
-            end({ _tag: "Answered", model: finish.model ?? target.model })
-            return finish
-          },
-          (cause) => cause
+            })
+          ),
+          (parts) =>
+            mapFinish(parts, (finish) => {
+              end({ _tag: "Answered", model: finish.model ?? target.model })
+              return finish
+            })
         )
       }
     })
