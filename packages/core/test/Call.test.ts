@@ -116,6 +116,19 @@ describe("the receipt of a call", () => {
       ])
     }))
 
+  it.effect("a fiber that outlives the call it was forked in makes calls of its own", () =>
+    Effect.gen(function*() {
+      const later = scripted([answer("later", anthropic)], anthropic)
+      const told: Array<string> = []
+      const after = Effect.delay(Effect.ignore(later.service.generate(ask)), "1 second")
+      const now = scripted([Effect.as(Effect.forkDaemon(after), answer("now"))])
+      const response = yield* now.service.generate(ask).pipe(Call.observe(({ _tag }) => told.push(_tag)))
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(response.receipt.attempts.length, 1)
+      const once = ["Started", "AttemptStarted", "AttemptEnded", "Ended"]
+      assert.deepStrictEqual(told, [...once, ...once])
+    }))
+
   it.effect("a hand-written provider needs no more than the two functions", () =>
     Effect.gen(function*() {
       const byHand = LlmProvider.LlmProvider.of({

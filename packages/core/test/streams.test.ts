@@ -451,6 +451,20 @@ describe("limits and a reader who comes back", () => {
       assert.deepStrictEqual(texts(Chunk.toReadonlyArray(got.value)), ["b"])
     }))
 
+  it.scoped("do not count the time in which the reader is away", () =>
+    Effect.gen(function*() {
+      const { pull, queue } = yield* queued({ idle: "10 seconds" })
+      yield* pull
+      const first = yield* Effect.fork(Effect.timeoutOption(pull, "1 second"))
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.join(first)
+      yield* TestClock.adjust("1 minute")
+      yield* Queue.offer(queue, text("b"))
+      const second = yield* Effect.fork(pull)
+      yield* TestClock.adjust("1 millis")
+      assert.deepStrictEqual(texts(Chunk.toReadonlyArray(yield* Fiber.join(second))), ["b"])
+    }))
+
   it.scoped("passes to the millisecond after a wait in two pieces", () =>
     Effect.gen(function*() {
       const { pull, queue } = yield* queued({ idle: "10 seconds" })
