@@ -5,6 +5,9 @@ import { ConfigProvider, Effect, Exit, Layer } from "effect"
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { dirname, join, relative } from "node:path"
 import { LlmProvider } from "perdure"
+import { answerers, lowered, resized } from "../examples/bulkhead.ts"
+import { attempts, maintenance, trial } from "../examples/circuit-breaker.ts"
+import { program as costly } from "../examples/cost.ts"
 import { lenient } from "../examples/failures.ts"
 import { asLayer, byHand } from "../examples/fallbacks.ts"
 import { program } from "../examples/first.ts"
@@ -88,6 +91,28 @@ describe("the examples", () => {
       assert.isTrue(plain.receipt.fallback)
     }))
 
+  it.effect("bulkhead: so many at once, as many wait as there is time for, the others are answered elsewhere", () =>
+    Effect.gen(function*() {
+      const { elapsed, exit } = yield* TestTime.run(answerers(50))
+      assert(Exit.isSuccess(exit))
+      // 8 at once and 8 more after 10 seconds; the line is 32 long, and the rest of it is not served in time.
+      const count = (provider: string) => exit.value.filter((one) => one === provider).length
+      assert.strictEqual(count("scripted"), 16)
+      assert.strictEqual(count("anthropic"), 34)
+      assert.strictEqual(elapsed, 20_000)
+      const low = yield* TestTime.run(lowered(10))
+      assert(Exit.isSuccess(low.exit))
+      assert.deepStrictEqual(low.exit.value, { limit: 6, refused: 10 })
+      assert.strictEqual(yield* resized, 16)
+    }))
+
+  it.scoped("circuit breaker: after five failures the first target is not asked again", () =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual(yield* attempts(8), [2, 2, 2, 2, 2, 1, 1, 1])
+      assert.deepStrictEqual(yield* maintenance, ["isolated", "closed"])
+      assert.strictEqual((yield* (yield* trial).state("default")).phase, "closed")
+    }))
+
   it.effect("failures: refused content is answered elsewhere", () =>
     Effect.gen(function*() {
       const chain = lenient(
@@ -120,6 +145,14 @@ describe("the examples", () => {
       assert.strictEqual(response.text, "Blue, by scattering.")
       assert.strictEqual(response.receipt.served?.provider, "secondary")
       assert.strictEqual(yield* together, "Blue, by scattering.")
+    }))
+
+  it.effect("cost: a call is charged to its account", () =>
+    Effect.gen(function*() {
+      const { response, status } = yield* costly
+      assert.strictEqual(response.text, "Four.")
+      assert.deepStrictEqual(status.limits.map(({ window }) => window), ["day", "month"])
+      assert.isAbove(status.limits[0]?.spent ?? 0, 0)
     }))
 
   it.effect("testing: the test passes", () => test)

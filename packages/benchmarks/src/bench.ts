@@ -13,6 +13,7 @@ import * as ManagedRuntime from "effect/ManagedRuntime"
 import { fork } from "node:child_process"
 import { writeFileSync } from "node:fs"
 import { availableParallelism, loadavg } from "node:os"
+import { extname } from "node:path"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
 import * as Http from "./bench/Http.ts"
@@ -37,7 +38,7 @@ const wanted = (part: string) => values.only === undefined || values.only === pa
 const effort = (times: number, rounds: number) =>
   values.quick ? { times: Math.ceil(times / 8), rounds: 3 } : { times, rounds }
 
-const server = fork(fileURLToPath(new URL("bench/server.ts", import.meta.url)))
+const server = fork(fileURLToPath(new URL(`bench/server${extname(import.meta.url)}`, import.meta.url)))
 const port = await new Promise<unknown>((resolve) =>
   server.once("message", (message) => resolve(Reflect.get(Object(message), "port")))
 )

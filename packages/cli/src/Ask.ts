@@ -15,6 +15,7 @@ import { InvalidOption } from "perdure/InvalidOption"
 import * as LlmProvider from "perdure/LlmProvider"
 import * as AskOptions from "./AskOptions.ts"
 import * as AskStream from "./AskStream.ts"
+import * as CallSummary from "./CallSummary.ts"
 import * as Clients from "./Clients.ts"
 import { type Failed, UsageError } from "./CliError.ts"
 import type { AskInput } from "./Commands.ts"
@@ -22,7 +23,6 @@ import * as EmbeddedProvider from "./EmbeddedProvider.ts"
 import type { Io } from "./Io.ts"
 import * as Progress from "./Progress.ts"
 import * as Providers from "./Providers.ts"
-import * as Report from "./Report.ts"
 
 const given = (text: string): boolean => text.trim() !== ""
 
@@ -107,12 +107,12 @@ export const run = (input: AskInput, io: Io): Effect.Effect<void, Failed | Usage
     const asked = options.stream === undefined
       ? LlmProvider.generate(request).pipe(
         io.err.interactive ? Progress.show(io.err) : (self) => self,
-        Effect.map((response) => Report.answered(response, input.json, io))
+        Effect.map((response) => CallSummary.answered(response, input.json, io))
       )
       : AskStream.run(request, options.stream, input.json, io)
     const result = yield* Effect.either(asked).pipe(
       Effect.provide(Layer.provide(chain, NodeHttpClient.layerUndici)),
       Effect.mapError(misconfigured)
     )
-    if (Either.isLeft(result)) return yield* Report.unanswered(result.left, options.targets, input.json, io)
+    if (Either.isLeft(result)) return yield* CallSummary.unanswered(result.left, options.targets, input.json, io)
   }))

@@ -12,9 +12,9 @@ import * as LlmProvider from "perdure/LlmProvider"
 import type * as LlmRequest from "perdure/LlmRequest"
 import * as LlmResponse from "perdure/LlmResponse"
 import * as StreamPart from "perdure/StreamPart"
+import * as CallSummary from "./CallSummary.ts"
 import type { Io } from "./Io.ts"
 import * as Progress from "./Progress.ts"
-import * as Report from "./Report.ts"
 import * as Text from "./Text.ts"
 import * as Words from "./Words.ts"
 
@@ -76,7 +76,7 @@ const words = (io: Io): Printer => {
         case "Finish":
           stopThinking()
           breakLine()
-          return Report.summary({ ...part, usage }, io)
+          return CallSummary.summary({ ...part, usage }, io)
         case "ToolCallStart":
         case "ToolCallDelta":
         case "ToolCallEnd":

@@ -46,7 +46,7 @@ export const Explanation = Schema.Struct({
   failure: Schema.String,
   meaning: Schema.String,
   next: Schema.Literal("here", "elsewhereFirst", "elsewhereOnly", "largerContextOnly", "stop"),
-  blame: Schema.Literal("request", "key", "quota", "model", "provider"),
+  blame: Schema.Literal("request", "key", "quota", "model", "provider", "none"),
   pace: Schema.optional(Schema.Literal("rateLimit", "overload", "server", "connection", "timeout")),
   wait: Schema.optional(Schema.DurationFromMillis).pipe(Schema.fromKey("waitMs")),
   /** Whether the provider may have acted on the request. */

@@ -27,7 +27,8 @@ const blames: Readonly<Record<Explained["blame"], string>> = {
   key: "the key, not the provider",
   quota: "the account's quota: no fault that a circuit breaker counts",
   model: "the model",
-  provider: "the provider: a fault that a circuit breaker counts"
+  provider: "the provider: a fault that a circuit breaker counts",
+  none: "nobody: a refusal of a policy on this side"
 }
 
 const paces: Readonly<Record<NonNullable<Explained["pace"]>, string>> = {

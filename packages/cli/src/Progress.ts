@@ -53,6 +53,8 @@ export const next = (state: State, event: Call.Event): State => {
     case "Started":
     case "AttemptEnded":
     case "FellBack":
+    case "Refused":
+    case "FirstOutput":
       return state
     case "Ended":
       return idle
@@ -122,8 +124,11 @@ export const line = (event: Call.Event): Text.Line | undefined => {
       return [Text.span(`  waiting ${Durations.short(event.wait)}`, "dim")]
     case "FellBack":
       return [Text.span(`  falling back to ${Words.target(event.to)}`)]
+    case "Refused":
+      return [Text.span(`  ${Words.target(event.target)} not asked: `), Text.span(Words.failure(event.because), "busy")]
     case "Started":
     case "AttemptStarted":
+    case "FirstOutput":
     case "Ended":
       return undefined
   }

@@ -23,6 +23,12 @@ const failures: Readonly<Record<LlmError.Tag, string>> = {
   PermissionDenied: "not allowed",
   ModelNotFound: "no such model",
   RequestTooLarge: "too large",
+  CircuitOpen: "circuit open",
+  DeadlineExceeded: "out of time",
+  QuotaExceeded: "no permit",
+  BulkheadFull: "no room",
+  NoHealthyKey: "no key",
+  SpendLimitExceeded: "spend limit",
   AllTargetsFailed: "all failed"
 }
 

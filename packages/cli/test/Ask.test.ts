@@ -5,7 +5,7 @@ import { StreamPart } from "perdure"
 import * as Ask from "../src/Ask.ts"
 import type { AskInput } from "../src/Commands.ts"
 import * as Providers from "../src/Providers.ts"
-import * as Report from "../src/Report.ts"
+import * as CallSummary from "../src/CallSummary.ts"
 import { streams } from "./screen.ts"
 
 const key = "sk-secret-0123456789"
@@ -207,7 +207,7 @@ describe("Ask.run with other providers", () => {
       const bad = yield* ask(input("down", { fallback: ["google/locked"], stream: true, json: true }))
       const [only, ...others] = lines(bad)
       assert.deepStrictEqual(others, [])
-      const { errors } = Schema.decodeUnknownSync(Schema.parseJson(Report.Unanswered))(only)
+      const { errors } = Schema.decodeUnknownSync(Schema.parseJson(CallSummary.Unanswered))(only)
       assert.deepStrictEqual(errors.map(({ provider }) => provider), ["openai", "google"])
       assert.isTrue(Either.isLeft(bad.result))
     }))
@@ -217,7 +217,7 @@ describe("Ask.run with json", () => {
   it.scopedLive("prints one object that decodes, and nothing else", () =>
     Effect.gen(function*() {
       const { err, out } = yield* ask(input("busy", { json: true, fallback: ["openai/good"] }))
-      const { answer, finishReason, receipt } = decode(Report.Answered, out)
+      const { answer, finishReason, receipt } = decode(CallSummary.Answered, out)
       assert.strictEqual(err, "")
       assert.deepStrictEqual([answer, finishReason], ["At last.", "stop"])
       assert.deepStrictEqual(receipt.attempts.map(({ outcome }) => outcome._tag), ["Failed", "Answered"])
@@ -225,13 +225,13 @@ describe("Ask.run with json", () => {
   it.scopedLive("prints the usage", () =>
     Effect.gen(function*() {
       const { out } = yield* ask(input("good", { json: true }))
-      const { usage } = decode(Report.Answered, out)
+      const { usage } = decode(CallSummary.Answered, out)
       assert.deepStrictEqual([usage.inputTokens, usage.outputTokens], [11, 3])
     }))
   it.scopedLive("prints every failure when all fail, and still fails", () =>
     Effect.gen(function*() {
       const { out, result } = yield* ask(input("down", { json: true, fallback: ["openai/locked"] }))
-      const { errors, receipt } = decode(Report.Unanswered, out)
+      const { errors, receipt } = decode(CallSummary.Unanswered, out)
       assert.deepStrictEqual(errors.map(({ _tag, model }) => [_tag, model]), [
         ["Overloaded", "down"],
         ["Unauthenticated", "locked"]
@@ -241,7 +241,7 @@ describe("Ask.run with json", () => {
     }))
   it.scopedLive("prints a failure that was the only one", () =>
     Effect.gen(function*() {
-      const { errors } = decode(Report.Unanswered, (yield* ask(input("wrong", { json: true }))).out)
+      const { errors } = decode(CallSummary.Unanswered, (yield* ask(input("wrong", { json: true }))).out)
       assert.deepStrictEqual(errors.map(({ _tag }) => _tag), ["InvalidRequest"])
     }))
 })

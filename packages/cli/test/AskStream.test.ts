@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Schema, Stream } from "effect"
 import { LlmError, LlmProvider, LlmRequest, LlmResponse, StreamPart } from "perdure"
 import * as AskStream from "../src/AskStream.ts"
-import * as Report from "../src/Report.ts"
+import * as CallSummary from "../src/CallSummary.ts"
 import * as Terminal from "../src/Terminal.ts"
 import { screen, streams } from "./screen.ts"
 
@@ -140,8 +140,8 @@ describe("AskStream.run, when the stream is cut", () => {
       assert.deepStrictEqual(parts(out).map(({ _tag }) => _tag), ["TextDelta"])
       assert(result._tag === "Left")
       const { io, out: told } = streams()
-      Report.unanswered(result.left, [target], true, io)
-      const { errors } = Schema.decodeUnknownSync(Schema.parseJson(Report.Unanswered))(told())
+      CallSummary.unanswered(result.left, [target], true, io)
+      const { errors } = Schema.decodeUnknownSync(Schema.parseJson(CallSummary.Unanswered))(told())
       assert.deepStrictEqual(errors.map(({ _tag, partial }) => [_tag, partial]), [["StreamInterrupted", "Fo"]])
     }))
 })

@@ -38,12 +38,12 @@ const call = (terminal: Terminal.Terminal) =>
 
 describe("Progress.frame", () => {
   it("says whom it asks, for which time, and for how long now", () => {
-    const state = Progress.next(Progress.idle, { _tag: "AttemptStarted", at: 1000, attempt: 2, target })
+    const state = Progress.next(Progress.idle, { _tag: "AttemptStarted", at: 1000, call: 1, attempt: 2, target })
     assert.include(frame(state, 2500), "asking openai/gpt-4o  attempt 2, 1.5s")
   })
   it("counts a wait down to zero and no further", () => {
     const wait = Duration.millis(2000)
-    const state = Progress.next(Progress.idle, { _tag: "Waiting", at: 1000, wait, because: "RateLimited" })
+    const state = Progress.next(Progress.idle, { _tag: "Waiting", at: 1000, call: 1, wait, because: "RateLimited" })
     assert.include(frame(state, 1000), "waiting 2.0s ")
     assert.include(frame(state, 2500), "waiting 0.5s ")
     assert.include(frame(state, 9000), "waiting 0.0s ")
@@ -51,7 +51,7 @@ describe("Progress.frame", () => {
   })
   it("fills the meter as the wait goes by, and keeps its length", () => {
     const wait = Duration.millis(1600)
-    const state = Progress.next(Progress.idle, { _tag: "Waiting", at: 0, wait, because: "Overloaded" })
+    const state = Progress.next(Progress.idle, { _tag: "Waiting", at: 0, call: 1, wait, because: "Overloaded" })
     const filled = (now: number) =>
       Progress.frame(state, now).filter(({ text }) => text.startsWith("━")).map(({ text, tint }) => [tint, text.length])
     assert.deepStrictEqual(filled(400), [["accent", 4], ["dim", 12]])
@@ -65,7 +65,17 @@ describe("Progress.frame", () => {
 
 describe("Progress.line", () => {
   it("tells the end of an attempt and what the provider asks for", () => {
-    const ended = { _tag: "AttemptEnded", at: 0, attempt: 1, target } as const
+    const ended = {
+      _tag: "AttemptEnded",
+      at: 0,
+      call: 1,
+      attempt: 1,
+      target,
+      duration: Duration.zero,
+      usage: undefined,
+      cost: undefined,
+      hedge: false
+    } as const
     assert.strictEqual(
       line({ ...ended, outcome: failed("RateLimited", 429, 2000) }),
       "  attempt 1: openai/gpt-4o 429 rate limited, asks for 2.00s"
@@ -78,11 +88,11 @@ describe("Progress.line", () => {
   it("tells a wait and a fallback", () => {
     const to = { provider: "backup", model: "b" }
     assert.strictEqual(
-      line({ _tag: "Waiting", at: 0, wait: Duration.millis(250), because: "Overloaded" }),
+      line({ _tag: "Waiting", at: 0, call: 1, wait: Duration.millis(250), because: "Overloaded" }),
       "  waiting 250ms"
     )
     assert.strictEqual(
-      line({ _tag: "FellBack", at: 0, from: target, to, because: "Overloaded" }),
+      line({ _tag: "FellBack", at: 0, call: 1, from: target, to, because: "Overloaded" }),
       "  falling back to backup/b"
     )
   })

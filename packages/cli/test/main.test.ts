@@ -4,7 +4,7 @@ import { Effect, Schema } from "effect"
 import { type ChildProcess, spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { afterAll, beforeAll } from "vitest"
-import * as Report from "../src/Report.ts"
+import * as CallSummary from "../src/CallSummary.ts"
 import * as Text from "../src/Text.ts"
 
 const directory = fileURLToPath(new URL("..", import.meta.url))
@@ -148,7 +148,7 @@ describe.concurrent("perdure ask", () => {
   it("prints JSON that decodes", async () => {
     const { code, err, out } = await run(["ask", "2 + 2?", "--json", "--model=openai/good"], server)
     assert.deepStrictEqual([code, err], [0, ""])
-    const { answer, receipt } = Schema.decodeUnknownSync(Schema.parseJson(Report.Answered))(out)
+    const { answer, receipt } = Schema.decodeUnknownSync(Schema.parseJson(CallSummary.Answered))(out)
     assert.deepStrictEqual([answer, receipt.attempts.length], ["Four.", 1])
   }, patience)
 
@@ -159,7 +159,7 @@ describe.concurrent("perdure ask", () => {
     const listed = /perdure: openai\/down is overloaded.*\nperdure: openai\/locked does not accept the key.*\n$/
     assert.match(plain.err, listed)
     assert.strictEqual(json.code, 1)
-    const { errors } = Schema.decodeUnknownSync(Schema.parseJson(Report.Unanswered))(json.out)
+    const { errors } = Schema.decodeUnknownSync(Schema.parseJson(CallSummary.Unanswered))(json.out)
     assert.deepStrictEqual(errors.map(({ _tag }) => _tag), ["Overloaded", "Unauthenticated"])
     assert.match(json.err, listed)
     for (const { err, out } of [plain, json]) assert.notInclude(out + err, key)

@@ -9,44 +9,143 @@
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { observers, tracked } from "./internal/call.ts"
-import type { Outcome, Receipt, Target } from "./Receipt.ts"
+import { observers, track as trackGate } from "./internal/call.ts"
+import { through } from "./internal/gate.ts"
+import type { Cost, Outcome, Receipt, Target } from "./Receipt.ts"
+import type { Usage } from "./Usage.ts"
+
+/** What every event has. */
+interface Common {
+  /** The `Clock`'s time in milliseconds. */
+  readonly at: number
+  /** The number of the call that it belongs to, unique in the process. */
+  readonly call: number
+}
 
 /**
- * One thing that happened. `at` is the `Clock`'s time in milliseconds; `attempt` counts from 1.
- *
- * - `Started` and `Ended`: one use of a provider; its receipt comes with the end, also when it was interrupted.
- * - `AttemptStarted` and `AttemptEnded`: one request to one target.
- * - `Waiting`: a retry policy waits before asking again, because of the failure named.
- * - `FellBack`: a fallback moves from one target to another, because of the failure named.
+ * A use of a provider begins.
  *
  * @since 0.1.0
- * @category models
+ * @category events
+ */
+export interface Started extends Common {
+  readonly _tag: "Started"
+  readonly requested: Target
+}
+
+/**
+ * A request is sent to a target. `attempt` counts from 1.
+ *
+ * @since 0.1.0
+ * @category events
+ */
+export interface AttemptStarted extends Common {
+  readonly _tag: "AttemptStarted"
+  readonly attempt: number
+  readonly target: Target
+}
+
+/**
+ * An attempt at a stream has given its first output.
+ *
+ * @since 0.1.0
+ * @category events
+ */
+export interface FirstOutput extends Common {
+  readonly _tag: "FirstOutput"
+  readonly attempt: number
+  readonly target: Target
+  /** Since the start of the attempt. */
+  readonly after: Duration.Duration
+}
+
+/**
+ * An attempt has ended, a stream with its last part.
+ *
+ * @since 0.1.0
+ * @category events
+ */
+export interface AttemptEnded extends Common {
+  readonly _tag: "AttemptEnded"
+  readonly attempt: number
+  readonly target: Target
+  readonly outcome: Outcome
+  readonly duration: Duration.Duration
+  /** The tokens used, as far as the provider said. */
+  readonly usage: Usage | undefined
+  /** What they cost, where the price is known. */
+  readonly cost: Cost | undefined
+  /** Whether it was a try beside another. */
+  readonly hedge: boolean
+}
+
+/**
+ * A retry policy waits before asking again, because of the failure named.
+ *
+ * @since 0.1.0
+ * @category events
+ */
+export interface Waiting extends Common {
+  readonly _tag: "Waiting"
+  readonly wait: Duration.Duration
+  readonly because: string
+}
+
+/**
+ * A policy on this side let nothing through to a target, and why.
+ *
+ * @since 0.1.0
+ * @category events
+ */
+export interface Refused extends Common {
+  readonly _tag: "Refused"
+  readonly target: Target
+  readonly because: string
+  readonly retryAfter: Duration.Duration | undefined
+}
+
+/**
+ * A fallback moves from one target to another, because of the failure named.
+ *
+ * @since 0.1.0
+ * @category events
+ */
+export interface FellBack extends Common {
+  readonly _tag: "FellBack"
+  readonly from: Target
+  readonly to: Target
+  readonly because: string
+}
+
+/**
+ * A use of a provider has ended. The receipt comes with it, also when it was interrupted.
+ *
+ * @since 0.1.0
+ * @category events
+ */
+export interface Ended extends Common {
+  readonly _tag: "Ended"
+  readonly outcome: "Answered" | "Failed" | "Interrupted"
+  /** The `_tag` of the failure it ended with, where it did. */
+  readonly error?: string | undefined
+  readonly receipt: Receipt
+}
+
+/**
+ * One thing that happened.
+ *
+ * @since 0.1.0
+ * @category events
  */
 export type Event =
-  | { readonly _tag: "Started"; readonly at: number; readonly requested: Target }
-  | { readonly _tag: "AttemptStarted"; readonly at: number; readonly attempt: number; readonly target: Target }
-  | {
-    readonly _tag: "AttemptEnded"
-    readonly at: number
-    readonly attempt: number
-    readonly target: Target
-    readonly outcome: Outcome
-  }
-  | { readonly _tag: "Waiting"; readonly at: number; readonly wait: Duration.Duration; readonly because: string }
-  | {
-    readonly _tag: "FellBack"
-    readonly at: number
-    readonly from: Target
-    readonly to: Target
-    readonly because: string
-  }
-  | {
-    readonly _tag: "Ended"
-    readonly at: number
-    readonly outcome: "Answered" | "Failed" | "Interrupted"
-    readonly receipt: Receipt
-  }
+  | Started
+  | AttemptStarted
+  | FirstOutput
+  | AttemptEnded
+  | Waiting
+  | Refused
+  | FellBack
+  | Ended
 
 /**
  * Is told of every event, in the middle of the call: it must be quick. What it throws is dropped. To do more, put the
@@ -78,4 +177,5 @@ export const observe = (observer: Observer) => <A, E, R>(self: Effect.Effect<A, 
  * @since 0.1.0
  * @category combinators
  */
-export const track: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R> = tracked
+export const track = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  through([trackGate], self, undefined)

@@ -7,7 +7,7 @@
  * @since 0.1.0
  */
 import * as Duration from "effect/Duration"
-import type { AllTargetsFailed, LlmError, ProviderError } from "./LlmError.ts"
+import type { AllTargetsFailed, LlmError, TargetError } from "./LlmError.ts"
 import * as Options from "./Options.ts"
 
 /**
@@ -25,12 +25,13 @@ import * as Options from "./Options.ts"
 export type Next = "here" | "elsewhereFirst" | "elsewhereOnly" | "largerContextOnly" | "stop"
 
 /**
- * Whom a failure counts against. Only `key`, `model` and `provider` are faults that a circuit breaker should count.
+ * Whom a failure counts against. Only `key`, `model` and `provider` are faults that a circuit breaker should count; a
+ * refusal of a policy of ours says nothing about anybody, `none`.
  *
  * @since 0.1.0
  * @category models
  */
-export type Blame = "request" | "key" | "quota" | "model" | "provider"
+export type Blame = "request" | "key" | "quota" | "model" | "provider" | "none"
 
 /**
  * The classes of failure that may have backoff bases of their own.
@@ -80,8 +81,14 @@ const table = {
   Unauthenticated: { next: "elsewhereOnly", blame: "key" },
   PermissionDenied: { next: "elsewhereOnly", blame: "key" },
   ModelNotFound: { next: "elsewhereOnly", blame: "model" },
-  RequestTooLarge: { next: "stop", blame: "request" }
-} as const satisfies Record<ProviderError["_tag"], Consequence>
+  RequestTooLarge: { next: "stop", blame: "request" },
+  CircuitOpen: { next: "elsewhereFirst", blame: "none" },
+  DeadlineExceeded: { next: "elsewhereOnly", blame: "none" },
+  QuotaExceeded: { next: "elsewhereFirst", blame: "none" },
+  BulkheadFull: { next: "elsewhereFirst", blame: "none", pace: "overload" },
+  NoHealthyKey: { next: "elsewhereFirst", blame: "none" },
+  SpendLimitExceeded: { next: "elsewhereFirst", blame: "none" }
+} as const satisfies Record<TargetError["_tag"], Consequence>
 
 /**
  * Whether the same target may be asked again.
@@ -106,6 +113,7 @@ export const mayHaveActed = (error: LlmError): boolean => {
     case "ProviderUnavailable":
       return true
     case "ConnectionFailed":
+    case "DeadlineExceeded":
       return error.sent
     case "AllTargetsFailed":
       return error.failures.some(mayHaveActed)
@@ -119,15 +127,22 @@ export const mayHaveActed = (error: LlmError): boolean => {
     case "PermissionDenied":
     case "ModelNotFound":
     case "RequestTooLarge":
+    case "CircuitOpen":
+    case "QuotaExceeded":
+    case "BulkheadFull":
+    case "NoHealthyKey":
+    case "SpendLimitExceeded":
       return false
   }
 }
 
-/** What no classifier may change: an act is not repeated, and neither is what a reader has seen. */
-const mustStop = (error: ProviderError): boolean => (!error.idempotent && mayHaveActed(error)) || error.handedOut
+/** What no classifier may change: an act is not repeated, what a reader has seen is not, and no time is left after the end. */
+const mustStop = (error: TargetError): boolean =>
+  (!error.idempotent && mayHaveActed(error)) || error.handedOut ||
+  (error._tag === "DeadlineExceeded" && error.reason === "passed")
 
 /** What stands above the table: what is not safe, what was said, what is spent. */
-const refine = (error: ProviderError, consequence: Consequence): Disposition => {
+const refine = (error: TargetError, consequence: Consequence): Disposition => {
   if (mustStop(error)) return { ...consequence, next: "stop" }
   if (!mayRepeat(consequence)) return consequence
   if (error.spent || error.shouldRetry === false) return { ...consequence, next: "elsewhereOnly" }
@@ -152,7 +167,7 @@ const ofChain = (error: AllTargetsFailed, each: ReadonlyArray<Disposition>): Dis
 
 const words = {
   next: ["here", "elsewhereFirst", "elsewhereOnly", "largerContextOnly", "stop"],
-  blame: ["request", "key", "quota", "model", "provider"],
+  blame: ["request", "key", "quota", "model", "provider", "none"],
   pace: ["rateLimit", "overload", "server", "connection", "timeout"]
 } as const satisfies { readonly [K in keyof Consequence]-?: ReadonlyArray<NonNullable<Consequence[K]>> }
 
@@ -165,9 +180,9 @@ const checkRow = (tag: string, row: Partial<Consequence>): void => {
 }
 
 /**
- * A classifier that differs from the default in some rows. Two things cannot be overridden, because they are promises
- * to the caller: a request that is not idempotent is never repeated once the provider may have acted, and a stream that
- * was handed out is never repeated behind its reader's back.
+ * A classifier that differs from the default in some rows. Three things cannot be overridden, because they are promises
+ * to the caller: a request that is not idempotent is never repeated once the provider may have acted, a stream that was
+ * handed out is never repeated behind its reader's back, and nothing is begun when the time of the call is up.
  *
  * @example
  * ```ts
@@ -184,7 +199,7 @@ export const override = (
   rows: { readonly [K in keyof typeof table]?: Partial<Consequence> }
 ): Classifier => {
   for (const [tag, row = {}] of Object.entries(rows)) checkRow(tag, row)
-  const classifyOne = (error: ProviderError) => refine(error, { ...table[error._tag], ...rows[error._tag] })
+  const classifyOne = (error: TargetError) => refine(error, { ...table[error._tag], ...rows[error._tag] })
   const classifyWith: Classifier = (error) =>
     error._tag === "AllTargetsFailed" ? ofChain(error, error.failures.map(classifyOne)) : classifyOne(error)
   return classifyWith

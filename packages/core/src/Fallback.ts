@@ -3,14 +3,18 @@
  *
  * @since 0.1.0
  */
-import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as FiberRef from "effect/FiberRef"
+import type * as Layer from "effect/Layer"
+import * as Random from "effect/Random"
 import * as Disposition from "./Disposition.ts"
-import * as Call from "./internal/call.ts"
-import { fromRaw, type Raw, rawOf, targetsOf } from "./internal/provider.ts"
-import { AllTargetsFailed, both, type LlmError, type ProviderError } from "./LlmError.ts"
-import type { Service, TargetInfo } from "./LlmProvider.ts"
+import { Chain, type Settings } from "./internal/chain.ts"
+import { collect } from "./internal/collect.ts"
+import { fromRaw, targetsOf } from "./internal/provider.ts"
+import { isLimited, type Target, targetOf } from "./internal/target.ts"
+import type { LlmError, TargetError } from "./LlmError.ts"
+import type { LlmProvider, Service, TargetInfo } from "./LlmProvider.ts"
+import * as Check from "./Options.ts"
 
 /**
  * Decides whether a failure at one target is a reason to ask another.
@@ -21,16 +25,75 @@ import type { Service, TargetInfo } from "./LlmProvider.ts"
 export type MovesOn = (failure: LlmError, step: { readonly from: TargetInfo; readonly to: TargetInfo }) => boolean
 
 /**
+ * In which order the healthy targets are asked.
+ *
+ * - `given`: as they are given.
+ * - `weighted`: at random, each one's chance to be the next in proportion to its weight.
+ * - `leastInFlight`: the one with the fewest requests under way first.
+ * - `fastest`: the one that usually answers soonest first, by a moving average of its answers of the last minute (of a
+ *   stream, of its first output). One of which nothing is known is asked before the others, by one call at a time.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Order = "given" | "weighted" | "leastInFlight" | "fastest"
+
+/**
  * @since 0.1.0
  * @category models
  */
 export interface Options {
   /**
    * Which failures move on, and to which targets.
-   * @default movesOn(Disposition.classify)
+   * @default movesOn(classify)
    */
   readonly movesOn?: MovesOn | undefined
+  /**
+   * What failures say about the target.
+   * @default Disposition.classify
+   */
+  readonly classify?: Disposition.Classifier | undefined
+  /**
+   * Whether content that one target refuses is asked of the next: `"moveOn"`; or ends the call: `"stop"`.
+   * @default "stop"
+   */
+  readonly contentRefusal?: "stop" | "moveOn" | undefined
+  /**
+   * The order of the healthy targets.
+   * @default "given"
+   */
+  readonly order?: Order | undefined
+  /**
+   * The weights of the targets, one each, for the order `"weighted"`; who has none is asked after all others.
+   * @default 1 for each
+   */
+  readonly weights?: ReadonlyArray<number> | undefined
+  /**
+   * After how many failures in a row a target is put last. One that cannot answer for now (a bad key, a missing model,
+   * retries that are spent) is put last at once.
+   * @default 5
+   */
+  readonly unhealthyAfter?: number | undefined
+  /**
+   * How long a failing target is put last. After that one call asks it in its old place; when that is answered, so do all.
+   * @default 30 seconds
+   */
+  readonly unhealthyFor?: Duration.DurationInput | undefined
+  /**
+   * What happens when the circuit breaker of every target is open: `"soonest"` asks the one that reopens first once all
+   * the same, `"none"` fails, with the time until then in `retryAfter`. A circuit that is isolated by hand is not asked.
+   * @default "none"
+   */
+  readonly lastResort?: "soonest" | "none" | undefined
 }
+
+/**
+ * The defaults of {@link Options} that are numbers: those of Envoy's outlier detection, five failures in a row and 30 s.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const defaults = { unhealthyAfter: 5, unhealthyFor: Duration.seconds(30) } as const
 
 /**
  * The rule by a classifier: a failure moves on when the same target could be asked again but its retries are spent, and
@@ -49,133 +112,147 @@ export const movesOn = (classify: Disposition.Classifier): MovesOn => (failure, 
     case "elsewhereOnly":
       return true
     case "largerContextOnly":
-      return hasLargerWindow(failure._tag === "AllTargetsFailed" ? failure.last : failure, from, to)
+      return hasLargerWindow(lastOf(failure), from, to)
     case "stop":
       return false
   }
 }
 
-const hasLargerWindow = (failure: ProviderError, from: TargetInfo, to: TargetInfo): boolean => {
+const hasLargerWindow = (failure: TargetError, from: TargetInfo, to: TargetInfo): boolean => {
   const { limit, requested } = failure._tag === "ContextLengthExceeded" ? failure : {}
   const tooSmall = limit ?? from.contextWindow
   const window = to.contextWindow
   return window !== undefined && tooSmall !== undefined && window > tooSmall && window >= (requested ?? 0)
 }
 
+const lastOf = (failure: LlmError): TargetError => failure._tag === "AllTargetsFailed" ? failure.last : failure
+
+/** The default rule, but for refused content. */
+const evenRefused = movesOn(Disposition.override({ ContentFiltered: { next: "elsewhereOnly" } }))
+
+const rules = new WeakMap<Disposition.Classifier, MovesOn>()
+
+/** The rule by a classifier, the same one each time, so that chains under it are seen to be under one rule. */
+const ruleOf = (classify: Disposition.Classifier): MovesOn => {
+  const rule = rules.get(classify) ?? movesOn(classify)
+  rules.set(classify, rule)
+  return rule
+}
+
+const check = (options: Options, count: number): Settings => {
+  const option = (name: string) => `Fallback.make({ ${name} })`
+  const { classify = Disposition.classify, movesOn: rule = ruleOf(classify), weights } = options
+  const { contentRefusal = "stop", lastResort = "none", order = "given" } = options
+  Check.literal(option("contentRefusal"), contentRefusal, ["stop", "moveOn"])
+  if (weights !== undefined) {
+    Check.check(option("weights"), weights, weights.length === count, `one weight for each of the ${count} targets`)
+    for (const weight of weights) Check.number(option("weights"), weight, 0)
+    Check.check(option("weights"), weights, weights.some((weight) => weight > 0), "at least one weight above 0")
+  }
+  const unhealthyFor = Check.duration(option("unhealthyFor"), options.unhealthyFor ?? defaults.unhealthyFor)
+  return {
+    rule,
+    contentRefusal,
+    moves: contentRefusal === "stop"
+      ? rule
+      : (failure, step) =>
+        rule(failure, step) || (lastOf(failure)._tag === "ContentFiltered" && evenRefused(failure, step)),
+    classify,
+    order: Check.literal(option("order"), order, ["given", "weighted", "leastInFlight", "fastest"]),
+    after: Check.integer(option("unhealthyAfter"), options.unhealthyAfter ?? defaults.unhealthyAfter, 1),
+    benchedFor: Duration.toMillis(unhealthyFor),
+    lastResort: Check.literal(option("lastResort"), lastResort, ["soonest", "none"])
+  }
+}
+
 /**
- * A provider that asks the given ones in order.
+ * A provider that asks the given ones until one answers: the healthy ones in their order, then the others.
  *
  * It fails with the failure itself when that failure does not move on from the first target, and otherwise with
- * `AllTargetsFailed`, which holds every failure in order. While other targets remain, a retry policy inside does not
- * repeat a timeout: another target is better than the same one again.
+ * `AllTargetsFailed`, which holds every failure in order. A target that is known not to take what the request has, tools
+ * or images, is not asked; nor is one that usually needs longer than the time left of the call's deadline, as long as
+ * there is a faster one. They are in the error as `InvalidRequest` and `DeadlineExceeded`.
+ *
+ * While other targets remain, a retry policy inside does not repeat a timeout: another target is better than the same one
+ * again. Interrupting it asks nobody else. A stream is a target's success at its first output; if it is cut later, that
+ * counts against the target's health.
+ *
+ * The health of targets, and how long they take, is kept in the value: build it once.
+ *
+ * @example
+ * ```ts
+ * import { Fallback, type LlmProvider } from "perdure"
+ *
+ * declare const primary: LlmProvider.Service
+ * declare const secondary: LlmProvider.Service
+ *
+ * const chain = Fallback.make([primary, secondary], { contentRefusal: "moveOn", lastResort: "soonest" })
+ * ```
  *
  * @since 0.1.0
  * @category constructors
  */
 export const make = (services: readonly [Service, ...Array<Service>], options: Options = {}): Service => {
-  const moves = options.movesOn ?? byDefault
+  const settings = check(options, services.length)
   const [head, ...tail] = services
-  const [first, ...others] = targetsIn(head, moves)
-  const targets: Targets = [first, ...others, ...tail.flatMap((service) => targetsIn(service, moves))]
-
-  const run = <A, R>(ask: (raw: Raw) => Effect.Effect<A, LlmError, R>): Effect.Effect<A, LlmError, R> =>
-    Effect.withFiberRuntime<A, LlmError, R>((fiber) => {
-      const call = Call.live(fiber)
-      const outside = fiber.getFiberRef(Call.elsewhere)
-      let untried = targets.reduce((sum, { all }) => sum + all.length, 0)
-
-      const from = (
-        target: Target,
-        others: ReadonlyArray<Target>,
-        before: LlmError | undefined
-      ): Effect.Effect<A, LlmError, R> => {
-        untried -= target.all.length
-        const nextAfter = (failure: LlmError) =>
-          others.findIndex(({ info }) => moves(failure, { from: target.info, to: info }))
-        const asking = Effect.zipRight(
-          FiberRef.set(Call.elsewhere, (failure) => nextAfter(failure) >= 0 || outside(failure)),
-          ask(target.raw)
-        )
-        return Effect.catchAll(asking, (failure) => {
-          const at = nextAfter(failure)
-          const next = others[at]
-          if (next === undefined) return Effect.fail(ended(before, failure, untried))
-          return Effect.flatMap(Clock.currentTimeMillis, (now) => {
-            call?.fallBack({
-              _tag: "FellBack",
-              at: now,
-              from: nameOf(target.info),
-              to: nameOf(next.info),
-              because: failure._tag
-            })
-            return from(next, others.slice(at + 1), before === undefined ? failure : both(before, failure))
-          })
-        })
-      }
-      const [first, ...others] = order(targets, call, moves)
-      return Effect.ensuring(from(first, others, undefined), FiberRef.set(Call.elsewhere, outside))
-    })
-
+  const [first, ...others] = targetsIn(head, settings, options.weights?.[0] ?? 1)
+  const targets: Targets = [
+    first,
+    ...others,
+    ...tail.flatMap((service, i) => targetsIn(service, settings, options.weights?.[i + 1] ?? 1))
+  ]
+  const limited = targets.some(isLimited)
   const chain = fromRaw(
-    { generate: (request) => run((raw) => raw.generate(request)), open: (request) => run((raw) => raw.open(request)) },
-    [...targetsOf(head), ...tail.flatMap(targetsOf)]
+    {
+      generate: (request) =>
+        run((u) => new Chain({ settings, targets, limited, request, kind: "generate", u }).begin()),
+      open: (request) => run((u) => new Chain({ settings, targets, limited, request, kind: "open", u }).begin())
+    },
+    [...targetsOf(head), ...tail.flatMap(targetsOf)],
+    // Whoever is asked first by chance or by speed was the one that the call was meant for.
+    settings.order !== "given"
   )
-  chains.set(chain, { targets, moves })
+
+  function run<A, R>(ask: (u: number) => Effect.Effect<A, LlmError, R>): Effect.Effect<A, LlmError, R> {
+    return settings.order === "weighted" ? Effect.flatMap(Random.next, ask) : Effect.suspend(() => ask(0))
+  }
+
+  chains.set(chain, { targets, settings })
   return chain
 }
 
-const byDefault = movesOn(Disposition.classify)
-
-interface Target {
-  readonly raw: Raw
-  readonly all: ReadonlyArray<TargetInfo>
-  readonly info: TargetInfo
+/**
+ * {@link make} over layers. All of them are built.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = <
+  const Layers extends readonly [
+    Layer.Layer<LlmProvider, any, any>,
+    ...Array<Layer.Layer<LlmProvider, any, any>>
+  ]
+>(
+  layers: Layers,
+  options: Options = {}
+): Layer.Layer<LlmProvider, Layer.Layer.Error<Layers[number]>, Layer.Layer.Context<Layers[number]>> => {
+  check(options, layers.length)
+  return collect(layers, ([first, ...others]) => make([first!, ...others], options))
 }
 
 type Targets = readonly [Target, ...Array<Target>]
 
 /** What the chains made here are made of. */
-const chains = new WeakMap<Service, { readonly targets: Targets; readonly moves: MovesOn }>()
+const chains = new WeakMap<Service, { readonly targets: Targets; readonly settings: Settings }>()
 
-/** A chain in a chain under the same rule is one longer chain. */
-const targetsIn = (service: Service, moves: MovesOn): Targets => {
+/** A chain in a chain under the same rules is one longer chain. */
+const targetsIn = (service: Service, settings: Settings, weight: number): Targets => {
   const chain = chains.get(service)
-  if (chain?.moves === moves) return chain.targets
-  const all = targetsOf(service)
-  return [{ raw: rawOf(service), all, info: summary(all) }]
+  return chain !== undefined && settings.order === "given" && isSame(chain.settings, settings)
+    ? chain.targets
+    : [targetOf(service, weight)]
 }
 
-const nameOf = ({ model, provider }: TargetInfo) => ({ provider, model })
-
-/**
- * The order in which to ask. A stream that is started again elsewhere passes over the targets that cut it, as far as
- * the failure moves on to others; where it does not, it is their turn again.
- */
-const order = (targets: Targets, call: Call.Call | undefined, moves: MovesOn): Targets => {
-  if (call === undefined || call.cuts.size === 0) return targets
-  const cut = targets.flatMap((target) =>
-    target.all.flatMap((info) => {
-      const failure = call.cutBy(info)
-      return failure === undefined ? [] : [{ target, info, failure }]
-    })
-  )
-  const isCut = ({ all }: Target) => all.every((info) => call.cutBy(info) !== undefined)
-  const [first, ...others] = targets.filter((target) =>
-    !isCut(target) && cut.every(({ failure, info }) => moves(failure, { from: info, to: target.info }))
-  )
-  return first !== undefined ? [first, ...others] : [cut.at(-1)?.target ?? targets[0]]
-}
-
-/** A service stands in a chain as its first target, with the largest window of all it may ask. */
-const summary = (targets: ReturnType<typeof targetsOf>): TargetInfo => {
-  const windows = targets.flatMap(({ contextWindow }) => contextWindow ?? [])
-  return windows.length === 0 ? targets[0] : { ...targets[0], contextWindow: Math.max(...windows) }
-}
-
-/** The failure of a chain: with those before it, and with the number of targets that nobody asked. */
-const ended = (before: LlmError | undefined, failure: LlmError, untried: number): LlmError => {
-  if (before !== undefined) return both(before, failure, untried)
-  return failure._tag === "AllTargetsFailed" && untried > 0
-    ? new AllTargetsFailed({ ...failure, untried: failure.untried + untried })
-    : failure
-}
+const isSame = (a: Settings, b: Settings): boolean =>
+  a.rule === b.rule && a.contentRefusal === b.contentRefusal && a.classify === b.classify && a.order === b.order &&
+  a.after === b.after && a.benchedFor === b.benchedFor && a.lastResort === b.lastResort

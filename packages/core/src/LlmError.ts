@@ -7,352 +7,29 @@
  * @since 0.1.0
  */
 import * as Duration from "effect/Duration"
-import { NodeInspectSymbol, stringifyCircular } from "effect/Inspectable"
 import * as Schema from "effect/Schema"
 import { copy } from "./internal/copy.ts"
+import { common } from "./internal/failure.ts"
 import { redact } from "./internal/redact.ts"
-import { Usage } from "./LlmResponse.ts"
-import { RateLimits } from "./RateLimits.ts"
-import { Receipt } from "./Receipt.ts"
+import { ProviderError } from "./ProviderError.ts"
+import { Refusal } from "./Refusal.ts"
 
-/** What every failure of a provider carries. */
-const common = {
-  /** The provider's short name, for example `openai`. */
-  provider: Schema.String,
-  /** The model that was asked for. */
-  model: Schema.String,
-  /** The HTTP status, where there was one. */
-  status: Schema.optional(Schema.Int),
-  /** The provider's own code or type for the failure, for example `insufficient_quota`. */
-  code: Schema.optional(Schema.String),
-  /** The provider's id of the request, for a support ticket. */
-  requestId: Schema.optional(Schema.String),
-  /** How long the provider asked to wait before another request. */
-  retryAfter: Schema.optional(Schema.DurationFromMillis).pipe(Schema.fromKey("retryAfterMs")),
-  /** What the provider said about its rate limits. */
-  rateLimits: Schema.optional(RateLimits),
-  /** The provider's explicit word on whether to retry (`x-should-retry`). */
-  shouldRetry: Schema.optional(Schema.Boolean),
-  /** The provider's own words, redacted and cut to 2 KiB. Build it with {@link detail}. */
-  detail: Schema.optionalWith(Schema.String, { default: () => "" }),
-  /** Whether the failed request may be repeated although the provider may have acted on it. */
-  idempotent: Schema.optionalWith(Schema.Boolean, { default: () => true }),
-  /** The text of the answer that had arrived, of a stream cut after its first output. It is in no message and no log. */
-  partial: Schema.optionalWith(Schema.String, { default: () => "" }),
-  /** The tokens used until the failure, as far as the provider said. */
-  usage: Schema.optional(Usage),
-  /** Whether a reader has been given part of the answer; if so, nothing is repeated behind the reader's back. */
-  handedOut: Schema.optionalWith(Schema.Boolean, { default: () => false }),
-  /** Whether a retry policy has already given up on this failure, so that no outer one repeats it. */
-  spent: Schema.optionalWith(Schema.Boolean, { default: () => false }),
-  /** The story of the call that ended with this failure. */
-  receipt: Schema.optional(Receipt)
-}
-
-interface Told {
-  readonly _tag: string
-  readonly provider: string
-  readonly model: string
-  readonly status?: number | undefined
-  readonly detail: string
-}
-
-const say = (what: string, error: Told): string =>
-  `${error.provider}/${error.model} ${what}` +
-  (error.status === undefined ? "" : ` (HTTP ${error.status})`) +
-  (error.detail === "" ? "" : `: ${error.detail}`)
+export * from "./ProviderError.ts"
+export * from "./Refusal.ts"
 
 /**
- * The provider refuses for now because too much was asked in too short a time (429). Waiting helps.
- *
- * @since 0.1.0
- * @category errors
- */
-export class RateLimited extends Schema.TaggedError<RateLimited>("perdure/RateLimited")("RateLimited", common) {
-  override get message(): string {
-    return say("is rate limiting", this)
-  }
-}
-
-/**
- * The account's quota, credit or spend limit is used up (some 402s and 429s). Waiting does not help.
- *
- * @since 0.1.0
- * @category errors
- */
-export class QuotaExhausted extends Schema.TaggedError<QuotaExhausted>("perdure/QuotaExhausted")(
-  "QuotaExhausted",
-  common
-) {
-  override get message(): string {
-    return say("has no quota left", this)
-  }
-}
-
-/**
- * The provider is up but has too much to do (503, 529). Nothing was processed.
- *
- * @since 0.1.0
- * @category errors
- */
-export class Overloaded extends Schema.TaggedError<Overloaded>("perdure/Overloaded")("Overloaded", common) {
-  override get message(): string {
-    return say("is overloaded", this)
-  }
-}
-
-/**
- * The provider failed on its side (500, 502, 504 and the like).
- *
- * @since 0.1.0
- * @category errors
- */
-export class ProviderUnavailable extends Schema.TaggedError<ProviderUnavailable>("perdure/ProviderUnavailable")(
-  "ProviderUnavailable",
-  common
-) {
-  override get message(): string {
-    return say("is unavailable", this)
-  }
-}
-
-/**
- * The connection could not be made or broke before an answer came.
- *
- * @since 0.1.0
- * @category errors
- */
-export class ConnectionFailed extends Schema.TaggedError<ConnectionFailed>("perdure/ConnectionFailed")(
-  "ConnectionFailed",
-  {
-    ...common,
-    /** Whether the request may have reached the provider: false for a refused connection or a failed look-up. */
-    sent: Schema.Boolean
-  }
-) {
-  override get message(): string {
-    return say("could not be reached", this)
-  }
-}
-
-/**
- * Which limit was passed: `headers` (nothing came back), `firstOutput`, `idle` (a stream went quiet), `attempt`, `call`,
- * or `provider` when the provider itself gave up (408).
+ * The failure of one target: what its provider did, or the refusal of a policy in front of it.
  *
  * @since 0.1.0
  * @category models
  */
-export const TimeoutPhase = Schema.Literal("headers", "firstOutput", "idle", "attempt", "call", "provider")
+export const TargetError = Schema.Union(ProviderError, Refusal)
 
 /**
  * @since 0.1.0
  * @category models
  */
-export type TimeoutPhase = typeof TimeoutPhase.Type
-
-/**
- * A time limit was passed. The provider may have acted on the request, and may bill for it.
- *
- * @since 0.1.0
- * @category errors
- */
-export class TimedOut extends Schema.TaggedError<TimedOut>("perdure/TimedOut")("TimedOut", {
-  ...common,
-  phase: TimeoutPhase,
-  /** The limit that was passed, where it was ours. */
-  limit: Schema.optional(Schema.DurationFromMillis).pipe(Schema.fromKey("limitMs"))
-}) {
-  override get message(): string {
-    const after = this.limit === undefined ? "" : ` after ${Duration.format(this.limit)}`
-    return say(`timed out${after}, phase ${this.phase}`, this)
-  }
-}
-
-/**
- * A stream ended without its terminal marker, or broke.
- *
- * @since 0.1.0
- * @category errors
- */
-export class StreamInterrupted extends Schema.TaggedError<StreamInterrupted>("perdure/StreamInterrupted")(
-  "StreamInterrupted",
-  common
-) {
-  override get message(): string {
-    return say("cut the stream", this)
-  }
-}
-
-/**
- * The answer could not be understood: not JSON, not the documented shape, or empty.
- *
- * @since 0.1.0
- * @category errors
- */
-export class MalformedResponse extends Schema.TaggedError<MalformedResponse>("perdure/MalformedResponse")(
-  "MalformedResponse",
-  common
-) {
-  override get message(): string {
-    return say("sent an answer that could not be read", this)
-  }
-}
-
-/**
- * The request itself is wrong (most 400s and 422s), or asks for what the provider cannot do.
- *
- * @since 0.1.0
- * @category errors
- */
-export class InvalidRequest extends Schema.TaggedError<InvalidRequest>("perdure/InvalidRequest")("InvalidRequest", {
-  ...common,
-  /** The request field that the provider names. */
-  param: Schema.optional(Schema.String)
-}) {
-  override get message(): string {
-    return say("refused the request as invalid", this)
-  }
-}
-
-/**
- * The prompt, with the room kept for the answer, does not fit into the model's context window.
- *
- * @since 0.1.0
- * @category errors
- */
-export class ContextLengthExceeded extends Schema.TaggedError<ContextLengthExceeded>("perdure/ContextLengthExceeded")(
-  "ContextLengthExceeded",
-  {
-    ...common,
-    /** The model's window in tokens, where the provider says it. */
-    limit: Schema.optional(Schema.Int),
-    /** The tokens that were asked for, where the provider says it. */
-    requested: Schema.optional(Schema.Int)
-  }
-) {
-  override get message(): string {
-    return say("has too small a context window", this)
-  }
-}
-
-/**
- * The prompt or the answer was refused for its content.
- *
- * @since 0.1.0
- * @category errors
- */
-export class ContentFiltered extends Schema.TaggedError<ContentFiltered>("perdure/ContentFiltered")("ContentFiltered", {
-  ...common,
-  /** `prompt` or `output` when a filter stopped it, `refusal` when the model declined. */
-  stage: Schema.Literal("prompt", "output", "refusal")
-}) {
-  override get message(): string {
-    return say(`refused the content (${this.stage})`, this)
-  }
-}
-
-/**
- * The key is missing, wrong or revoked (401).
- *
- * @since 0.1.0
- * @category errors
- */
-export class Unauthenticated extends Schema.TaggedError<Unauthenticated>("perdure/Unauthenticated")(
-  "Unauthenticated",
-  common
-) {
-  override get message(): string {
-    return say("does not accept the key", this)
-  }
-}
-
-/**
- * The key is good but may not do this (403).
- *
- * @since 0.1.0
- * @category errors
- */
-export class PermissionDenied extends Schema.TaggedError<PermissionDenied>("perdure/PermissionDenied")(
-  "PermissionDenied",
-  common
-) {
-  override get message(): string {
-    return say("does not allow this", this)
-  }
-}
-
-/**
- * There is no such model for this account (404).
- *
- * @since 0.1.0
- * @category errors
- */
-export class ModelNotFound extends Schema.TaggedError<ModelNotFound>("perdure/ModelNotFound")("ModelNotFound", common) {
-  override get message(): string {
-    return say("does not exist", this)
-  }
-}
-
-/**
- * The request is larger than the provider ever takes (413, or more tokens than a whole minute's limit).
- *
- * @since 0.1.0
- * @category errors
- */
-export class RequestTooLarge extends Schema.TaggedError<RequestTooLarge>("perdure/RequestTooLarge")(
-  "RequestTooLarge",
-  common
-) {
-  override get message(): string {
-    return say("does not take a request of this size", this)
-  }
-}
-
-/**
- * A failure of one provider.
- *
- * @since 0.1.0
- * @category models
- */
-export const ProviderError = Schema.Union(
-  RateLimited,
-  QuotaExhausted,
-  Overloaded,
-  ProviderUnavailable,
-  ConnectionFailed,
-  TimedOut,
-  StreamInterrupted,
-  MalformedResponse,
-  InvalidRequest,
-  ContextLengthExceeded,
-  ContentFiltered,
-  Unauthenticated,
-  PermissionDenied,
-  ModelNotFound,
-  RequestTooLarge
-)
-
-/**
- * @since 0.1.0
- * @category models
- */
-export type ProviderError = typeof ProviderError.Type
-
-/** Loggers print a failure by these: with everything but the partial answer, which `Schema.encode` keeps. */
-const printing: PropertyDescriptorMap = {
-  toJSON: {
-    value(this: ProviderError): object {
-      const { partial: _, ...rest } = this
-      return rest
-    }
-  },
-  [NodeInspectSymbol]: {
-    value(this: ProviderError): string {
-      return `${this.stack ?? String(this)} ${stringifyCircular(this.toJSON(), 2)}`
-    }
-  }
-}
-for (const member of ProviderError.members) Object.defineProperties(member.prototype, printing)
+export type TargetError = typeof TargetError.Type
 
 /**
  * A fallback chain ended without an answer. It holds every target's last failure, in the order they happened.
@@ -363,7 +40,7 @@ for (const member of ProviderError.members) Object.defineProperties(member.proto
 export class AllTargetsFailed extends Schema.TaggedError<AllTargetsFailed>("perdure/AllTargetsFailed")(
   "AllTargetsFailed",
   {
-    failures: Schema.NonEmptyArray(ProviderError),
+    failures: Schema.NonEmptyArray(TargetError),
     /** How many targets were left untried because the last failure would have met them too. */
     untried: Schema.optionalWith(Schema.Int, { default: () => 0 }),
     spent: common.spent,
@@ -371,7 +48,7 @@ export class AllTargetsFailed extends Schema.TaggedError<AllTargetsFailed>("perd
   }
 ) {
   /** The failure that ended the chain. */
-  get last(): ProviderError {
+  get last(): TargetError {
     return this.failures[this.failures.length - 1] ?? this.failures[0]
   }
   get provider(): string {
@@ -408,7 +85,7 @@ export class AllTargetsFailed extends Schema.TaggedError<AllTargetsFailed>("perd
  * @since 0.1.0
  * @category models
  */
-export const LlmError = Schema.Union(ProviderError, AllTargetsFailed)
+export const LlmError = Schema.Union(TargetError, AllTargetsFailed)
 
 /**
  * @since 0.1.0
@@ -432,7 +109,7 @@ export type Tag = LlmError["_tag"]
  */
 export const is = (u: unknown): u is LlmError => u instanceof Error && classes.some((member) => u instanceof member)
 
-const classes = [...ProviderError.members, AllTargetsFailed]
+const classes = [...ProviderError.members, ...Refusal.members, AllTargetsFailed]
 
 /**
  * What {@link update} can change.
@@ -441,7 +118,7 @@ const classes = [...ProviderError.members, AllTargetsFailed]
  * @category models
  */
 export type Changes = Partial<
-  Pick<ProviderError, "receipt" | "spent" | "idempotent" | "partial" | "usage" | "handedOut" | "rateLimits">
+  Pick<TargetError, "receipt" | "spent" | "idempotent" | "partial" | "usage" | "handedOut" | "rateLimits">
 >
 
 /**

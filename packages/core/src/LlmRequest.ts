@@ -71,7 +71,12 @@ export const ToolCallPart = Schema.TaggedStruct("ToolCall", {
 export const ReasoningPart = Schema.TaggedStruct("Reasoning", {
   text: Schema.String,
   /** The provider's proof that it wrote this, to be sent back unchanged. */
-  signature: Schema.optional(Schema.String)
+  signature: Schema.optional(Schema.String),
+  /**
+   * Whose signature it is, by the provider's name. No other provider is sent it, since it could only refuse it; without a
+   * name, whoever is asked is sent it.
+   */
+  provider: Schema.optional(Schema.String)
 })
 
 /** @since 0.1.0 @category parts */

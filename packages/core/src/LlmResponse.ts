@@ -7,34 +7,9 @@ import * as Schema from "effect/Schema"
 import { AssistantPart, JsonObject, type ToolCallPart } from "./LlmRequest.ts"
 import { RateLimits } from "./RateLimits.ts"
 import * as Receipt from "./Receipt.ts"
+import { Usage } from "./Usage.ts"
 
-const tokens = Schema.optional(Schema.Int.pipe(Schema.nonNegative()))
-
-/**
- * The tokens a call used, as far as the provider says.
- *
- * @since 0.1.0
- * @category models
- */
-export class Usage extends Schema.Class<Usage>("perdure/Usage")({
-  /** All tokens read, those from a cache included. */
-  inputTokens: tokens,
-  /** All tokens written, those of reasoning included. */
-  outputTokens: tokens,
-  /** The part of `inputTokens` that came from a cache. */
-  cachedInputTokens: tokens,
-  /** The part of `inputTokens` that was written into a cache. */
-  cacheWriteTokens: tokens,
-  /** The part of `outputTokens` that was reasoning. */
-  reasoningTokens: tokens
-}) {
-  /** Read and written together, when both are known. */
-  get totalTokens(): number | undefined {
-    return this.inputTokens === undefined || this.outputTokens === undefined
-      ? undefined
-      : this.inputTokens + this.outputTokens
-  }
-}
+export { Usage } from "./Usage.ts"
 
 /**
  * Why the model stopped: it was done (`stop`), ran into the token limit (`length`), wants tools called (`toolCalls`), or

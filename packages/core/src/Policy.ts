@@ -5,12 +5,18 @@
  * @since 0.1.0
  */
 import * as Duration from "effect/Duration"
-import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
+import type * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import { dual } from "effect/Function"
-import { type Pipeable, pipeArguments } from "effect/Pipeable"
+import type { Pipeable } from "effect/Pipeable"
 import * as CallInternal from "./internal/call.ts"
+import type { Gate } from "./internal/gate.ts"
+import * as Limit from "./internal/limit.ts"
+import * as Pipeline from "./internal/pipeline.ts"
+import * as Retrying from "./internal/retry.ts"
 import { TimedOut } from "./LlmError.ts"
+import type { TargetInfo } from "./LlmProvider.ts"
+import type { LlmRequest } from "./LlmRequest.ts"
 import * as Options from "./Options.ts"
 import * as Retry from "./Retry.ts"
 
@@ -40,39 +46,57 @@ export interface Step {
 }
 
 /**
+ * What a policy is asked to guard, when it stands around a provider: policies keep apart what they know of different
+ * targets, and some look at the request.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Subject {
+  /** The target that is asked; of a chain of several, the first. */
+  readonly target: TargetInfo
+  readonly request: LlmRequest
+  /** Whether a complete answer is asked for, or a stream, which then ends later than its opening. */
+  readonly kind: "generate" | "open"
+}
+
+/**
+ * How the types of a policy vary.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Variance<in In, out Out> {
+  readonly _In: (_: In) => void
+  readonly _Out: (_: never) => Out
+}
+
+/**
  * A policy for effects that fail with `In`, adding failures of type `Out`. It is a function, so it applies with `pipe`.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Policy<in In = unknown, out Out = never> extends Pipeable {
-  <A, E extends In, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | Out, R>
-  readonly [TypeId]: TypeId
+  <A, E extends In, R>(self: Effect.Effect<A, E, R>, subject?: Subject): Effect.Effect<A, E | Out, R>
+  readonly [TypeId]: Variance<In, Out>
   /** What it is made of, the outermost first. */
   readonly steps: ReadonlyArray<Step>
 }
 
 /**
- * A policy from a function over effects.
+ * A policy from a function over effects. Around a provider, the function is also told what it guards.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const make = <In = unknown, Out = never>(
   steps: ReadonlyArray<Step>,
-  apply: <A, E extends In, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | Out, R>
-): Policy<In, Out> =>
-  Object.assign(
-    <A, E extends In, R>(self: Effect.Effect<A, E, R>) => apply(self),
-    {
-      [TypeId]: TypeId,
-      steps,
-      pipe() {
-        // eslint-disable-next-line prefer-rest-params
-        return pipeArguments(this, arguments)
-      }
-    } as const
-  )
+  apply: <A, E extends In, R>(
+    self: Effect.Effect<A, E, R>,
+    subject: Subject | undefined
+  ) => Effect.Effect<A, E | Out, R>
+): Policy<In, Out> => Pipeline.policy<In, Out>(steps, [Pipeline.around(apply as Pipeline.Apply)])
 
 /**
  * The policy that changes nothing.
@@ -97,7 +121,7 @@ export const compose: {
 } = dual(
   2,
   <In, Out, In2, Out2 extends In>(outer: Policy<In, Out>, inner: Policy<In2, Out2>): Policy<In & In2, Out | Out2> =>
-    make<In & In2, Out | Out2>([...outer.steps, ...inner.steps], (self) => outer(inner(self)))
+    Pipeline.policy([...outer.steps, ...inner.steps], [...Pipeline.partsOf(outer), ...Pipeline.partsOf(inner)])
 )
 
 /**
@@ -107,7 +131,10 @@ export const compose: {
  * @category policies
  */
 export const retry = <E>(policy: Retry.Retry<E>): Policy<E> =>
-  make<E>([{ name: "retry", settings: Retry.describe(policy) }], Retry.retry(policy))
+  Pipeline.policy<E, never>([{ name: "retry", settings: Retry.describe(policy) }], [
+    Pipeline.gate(CallInternal.track),
+    Pipeline.around((self) => Retrying.run(self, policy.spec, policy[Retry.TypeId]))
+  ])
 
 /**
  * Interrupts what takes longer than a duration, and fails with `TimedOut`. Inside a retry it limits each attempt, phase
@@ -122,22 +149,20 @@ export const retry = <E>(policy: Retry.Retry<E>): Policy<E> =>
  */
 export const timeout = (duration: Duration.DurationInput): Policy<unknown, TimedOut> => {
   const limit = Options.duration("Policy.timeout(duration)", duration)
-  return make<unknown, TimedOut>(
+  return Pipeline.policy<unknown, TimedOut>(
     [{ name: "timeout", settings: Duration.format(limit) }],
-    (self) => CallInternal.tracked(limited(self, limit))
+    [Pipeline.gate(CallInternal.track), Pipeline.gate(timeoutGate(limit))]
   )
 }
 
-const limited = <A, E, R>(
-  self: Effect.Effect<A, E, R>,
-  limit: Duration.Duration
-): Effect.Effect<A, E | TimedOut, R> =>
-  Effect.withFiberRuntime<A, E | TimedOut, R>((parent) => {
-    const call = CallInternal.live(parent)
+const timeoutGate = (limit: Duration.Duration): Gate => {
+  const millis = Duration.toMillis(limit)
+  return (fiber) => {
+    const call = CallInternal.live(fiber)
     const before = call?.attempts.length ?? 0
-    /** The failure, which what it interrupts is told before it ends. */
-    const expire = Effect.sync(() => {
-      const attempts = call?.attempts.slice(before) ?? []
+    /** The failure, which the attempts that it interrupts are told before they end. */
+    const expire = () => {
+      const attempts = call?.since(before, fiber) ?? []
       const several = attempts.some(({ outcome }) => outcome !== undefined)
       const failure = new TimedOut({
         ...call?.target ?? { provider: "unknown", model: "unknown" },
@@ -148,15 +173,26 @@ const limited = <A, E, R>(
       })
       for (const attempt of attempts) attempt.cut ??= failure
       return failure
-    })
-    return Effect.uninterruptibleMask((restore) =>
-      Effect.raceWith(restore(self), Effect.interruptible(Effect.sleep(limit)), {
-        onSelfDone: (exit, timer) => Effect.zipRight(Fiber.interrupt(timer), exit),
-        onOtherDone: (_, fiber) =>
-          Effect.flatMap(expire, (failure) => Effect.zipRight(Fiber.interrupt(fiber), Effect.fail(failure)))
-      })
-    )
-  })
+    }
+    return Exit.succeed(Limit.limit(fiber, millis, expire))
+  }
+}
+
+/**
+ * All policies that a call should have, as one; see `Standard`.
+ *
+ * @since 0.1.0
+ * @category policies
+ */
+export { make as standard } from "./Standard.ts"
+
+/**
+ * The standard policy that the configuration describes; see `Standard`.
+ *
+ * @since 0.1.0
+ * @category policies
+ */
+export { fromConfig } from "./Standard.ts"
 
 /**
  * The parts of a policy in one line, the outermost first: `timeout 1m › retry 500ms → 1s, 3 attempts, …`.

@@ -3,8 +3,17 @@
  *
  * @since 0.1.0
  */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { localOf } from "./internal/local.ts"
+import { Cost } from "./ModelPrices.ts"
+import { sum, Usage } from "./Usage.ts"
+
+export { Cost } from "./ModelPrices.ts"
 
 /**
  * A model at a provider, as it was asked for.
@@ -26,6 +35,7 @@ export const Target = Schema.Struct({
 export type Target = typeof Target.Type
 
 const millis = (key: string) => Schema.propertySignature(Schema.DurationFromMillis).pipe(Schema.fromKey(key))
+const optionalMillis = (key: string) => Schema.optional(Schema.DurationFromMillis).pipe(Schema.fromKey(key))
 
 /**
  * How one attempt ended: with an answer, with a typed failure, or interrupted before either.
@@ -71,8 +81,61 @@ export class Attempt extends Schema.Class<Attempt>("perdure/Attempt")({
   wait: millis("waitMs"),
   /** How long the attempt ran; for a stream, until it ended. Encoded as `durationMs`. */
   duration: millis("durationMs"),
-  outcome: Outcome
+  outcome: Outcome,
+  /** The label of the key that was used, never the key. Absent where no key pool chose one. */
+  key: Schema.optional(Schema.String),
+  /** Whether it was begun while another was still running, to be the sooner of the two. */
+  hedge: Schema.optional(Schema.Literal(true)),
+  /** From the start of the attempt to its first output; only of streams. Encoded as `firstOutputMs`. */
+  firstOutput: optionalMillis("firstOutputMs"),
+  /** The tokens it used, as far as the provider said, also where it failed or was interrupted. */
+  usage: Schema.optional(Usage),
+  /** What the tokens cost; absent where the tokens or the price are not known. See `ModelPrices`. */
+  cost: Schema.optional(Cost)
 }) {}
+
+/**
+ * A fallback that moved from one target to another.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const Switch = Schema.Struct({
+  /** From the start of the call. Encoded as `atMs`. */
+  at: millis("atMs"),
+  from: Target,
+  to: Target,
+  /** The `_tag` of the failure that was the reason. */
+  because: Schema.String
+})
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Switch = typeof Switch.Type
+
+/**
+ * A policy on this side that let nothing through: an open circuit, a quota, a full bulkhead, a deadline.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const Refused = Schema.Struct({
+  /** From the start of the call. Encoded as `atMs`. */
+  at: millis("atMs"),
+  target: Target,
+  /** The `_tag` of the refusal, for example `CircuitOpen`. */
+  because: Schema.String,
+  /** When it would let something through. Encoded as `retryAfterMs`. */
+  retryAfter: optionalMillis("retryAfterMs")
+})
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Refused = typeof Refused.Type
 
 /**
  * What happened during one call. It is on the response, on the error, and on the last part of a stream.
@@ -94,11 +157,42 @@ export class Receipt extends Schema.Class<Receipt>("perdure/Receipt")({
   /** When the call started, in milliseconds since the epoch. */
   startedAt: Schema.Number,
   /** From the start of the call to its end. Encoded as `durationMs`. */
-  duration: millis("durationMs")
+  duration: millis("durationMs"),
+  /** Every step of a fallback, in order. Absent when there was none. */
+  switches: Schema.optional(Schema.Array(Switch)),
+  /** Every refusal of a policy on this side, in order. Absent when there was none. */
+  refusals: Schema.optional(Schema.Array(Refused))
 }) {
   /** The sum of all waits before attempts. */
   get waited(): Duration.Duration {
     return this.attempts.reduce((sum, attempt) => Duration.sum(sum, attempt.wait), Duration.zero)
+  }
+
+  /** From the start of the call to the first output of the attempt that answered; only of streams. */
+  get firstOutput(): Duration.Duration | undefined {
+    const answered = this.attempts.findLast(({ outcome }) => outcome._tag === "Answered")
+    return answered?.firstOutput === undefined ? undefined : Duration.sum(answered.start, answered.firstOutput)
+  }
+
+  /** The tokens of all attempts together, as far as the providers said. */
+  get usage(): Usage {
+    return sum(this.attempts.flatMap(({ usage }) => usage ?? []))
+  }
+
+  /**
+   * What all attempts cost together; absent when nothing was, when the cost of one that used tokens is not known, and when
+   * they are of different currencies: a sum that leaves something out is no sum.
+   */
+  get cost(): Cost | undefined {
+    const used = this.attempts.filter(({ cost, usage }) => usage !== undefined || cost !== undefined)
+    const currency = used[0]?.cost?.currency
+    if (currency === undefined) return undefined
+    let nanos = 0
+    for (const { cost } of used) {
+      if (cost?.currency !== currency) return undefined
+      nanos += cost.nanos
+    }
+    return new Cost({ nanos, currency })
   }
 }
 
@@ -123,3 +217,17 @@ export const empty: Receipt = new Receipt({
  * @category models
  */
 export const Field = Schema.propertySignature(Receipt).pipe(Schema.withConstructorDefault(() => empty))
+
+/**
+ * The receipt so far of the call that the current fiber works for: what is over of it, not the attempt under way. Nothing
+ * outside of a call.
+ *
+ * @since 0.1.0
+ * @category reading
+ */
+export const current: Effect.Effect<Option.Option<Receipt>> = Effect.withFiberRuntime((fiber) => {
+  const { call } = localOf(fiber)
+  if (call === undefined || call.ended) return Effect.succeedNone
+  const now = Context.get(fiber.currentDefaultServices, Clock.Clock).unsafeCurrentTimeMillis()
+  return Effect.succeed(Option.some(call.receipt(now, "over")))
+})

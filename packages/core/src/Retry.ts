@@ -10,10 +10,8 @@
  *
  * @since 0.1.0
  */
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as FiberRef from "effect/FiberRef"
 import { dual } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
@@ -23,8 +21,9 @@ import * as ScheduleDecision from "effect/ScheduleDecision"
 import * as ScheduleInterval from "effect/ScheduleInterval"
 import * as Disposition from "./Disposition.ts"
 import * as Backoff from "./internal/backoff.ts"
-import * as CallInternal from "./internal/call.ts"
-import { type GiveUp, initial, millisOr, next, type Parts, type State } from "./internal/retry.ts"
+import { track } from "./internal/call.ts"
+import { through } from "./internal/gate.ts"
+import { initial, millisOr, next, type Parts, run, type State } from "./internal/retry.ts"
 import * as LlmError from "./LlmError.ts"
 import * as Options from "./Options.ts"
 import { Bases, Exponential, FromSchedule, Jitter, RetrySpec } from "./RetrySpec.ts"
@@ -129,6 +128,21 @@ export const exponential = (base: Duration.DurationInput, factor = 2): Retry =>
       factor: Options.number("Retry.exponential(factor)", factor, 1)
     })
   )
+
+/**
+ * The same policy with other waits: `base`, `base × factor`, … Bases of single classes of failure stay as they are.
+ *
+ * @default factor 2
+ * @since 0.1.0
+ * @category combinators
+ */
+export const withBackoff = <E>(self: Retry<E>, base: Duration.DurationInput, factor = 2): Retry<E> =>
+  change(self, {
+    backoff: new Exponential({
+      base: Options.duration("Retry.withBackoff(base)", base),
+      factor: Options.number("Retry.withBackoff(factor)", factor, 1)
+    })
+  }, { schedule: undefined })
 
 /**
  * The same wait after every failed call.
@@ -326,12 +340,6 @@ export const article: Retry<LlmError.LlmError> = exponential("2 seconds").pipe(
 // Running and reading
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Reasons to give up that say nothing against another try: it was never for this policy to repeat. */
-const unspent: ReadonlySet<GiveUp> = new Set(["notRetryable", "elsewhere"])
-
-/** A failure that a policy has given up on is marked, so that no policy further out repeats it. */
-const spend = <E>(failure: E): E => LlmError.is(failure) ? LlmError.update(failure, { spent: true }) : failure
-
 /**
  * Runs an effect again, as the policy says, until it succeeds or the policy gives up; then it fails with the last
  * failure. Only typed failures are repeated, never defects.
@@ -346,35 +354,11 @@ const spend = <E>(failure: E): E => LlmError.is(failure) ? LlmError.update(failu
 export const retry: {
   <E>(policy: Retry<E>): <A, E2 extends E, R>(self: Effect.Effect<A, E2, R>) => Effect.Effect<A, E2, R>
   <A, E2 extends E, R, E>(self: Effect.Effect<A, E2, R>, policy: Retry<E>): Effect.Effect<A, E2, R>
-} = dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, policy: Retry<E>): Effect.Effect<A, E, R> => {
-  const attempt = (state: State): Effect.Effect<A, E, R> =>
-    Effect.catchAll(
-      self,
-      (failure) =>
-        Effect.flatMap(Clock.currentTimeMillis, (now) =>
-          Effect.flatMap(next(policy.spec, policy[TypeId], state, failure, now), (decision) => {
-            if (decision._tag === "GiveUp") {
-              return Effect.fail(unspent.has(decision.because) ? failure : spend(failure))
-            }
-            const again = Effect.suspend(() =>
-              attempt(decision.state)
-            )
-            return decision.wait === 0 ? again : Effect.zipRight(pause(decision.wait, failure, now), again)
-          }))
-    )
-  return CallInternal.tracked(
-    policy.spec.within === undefined
-      ? attempt(initial(policy[TypeId]))
-      : Effect.flatMap(Clock.currentTimeMillis, (now) => attempt(initial(policy[TypeId], now)))
-  )
-})
-
-const pause = (wait: number, failure: unknown, now: number): Effect.Effect<void> =>
-  Effect.flatMap(FiberRef.get(CallInternal.current), (call) => {
-    const because = Predicate.hasProperty(failure, "_tag") ? String(failure._tag) : "failure"
-    call?.emit({ _tag: "Waiting", at: now, wait: Duration.millis(wait), because })
-    return Effect.sleep(Duration.millis(wait))
-  })
+} = dual(
+  2,
+  <A, E, R>(self: Effect.Effect<A, E, R>, policy: Retry<E>): Effect.Effect<A, E, R> =>
+    through([track], run(self, policy.spec, policy[TypeId]), undefined)
+)
 
 /**
  * The first delays of the backoff, capped and before jitter: what {@link describe} prints. Empty for a

@@ -4,8 +4,9 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
-import type { AssistantPart } from "./LlmRequest.ts"
+import type { AssistantPart, ReasoningPart } from "./LlmRequest.ts"
 import { FinishReason, LlmResponse, Usage } from "./LlmResponse.ts"
+import { RateLimits } from "./RateLimits.ts"
 import * as Receipt from "./Receipt.ts"
 
 /** More of the answer's text. @since 0.1.0 @category parts */
@@ -15,7 +16,9 @@ export const TextDelta = Schema.TaggedStruct("TextDelta", { text: Schema.String 
 export const ReasoningDelta = Schema.TaggedStruct("ReasoningDelta", {
   text: Schema.String,
   /** The provider's proof that it wrote this piece of reasoning, to be sent back unchanged; it ends the piece. */
-  signature: Schema.optional(Schema.String)
+  signature: Schema.optional(Schema.String),
+  /** Whose signature it is, by the provider's name: no other provider is sent it. */
+  provider: Schema.optional(Schema.String)
 })
 
 /** The model begins to ask for a tool. @since 0.1.0 @category parts */
@@ -35,6 +38,8 @@ export const Finish = Schema.TaggedStruct("Finish", {
   finishReason: FinishReason,
   /** The model that answered, by the name the provider gives it. */
   model: Schema.optional(Schema.String),
+  /** What the provider said about its rate limits, when the stream began. */
+  rateLimits: Schema.optional(RateLimits),
   /** The story of the call; empty until the stream is read through an `LlmProvider`. */
   receipt: Receipt.Field
 })
@@ -86,34 +91,52 @@ export const isOutput = (part: StreamPart): boolean => {
 }
 
 /**
+ * Content as the parts of a stream: text and reasoning in one part each, a tool call from its start to its end.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const fromContent = (content: ReadonlyArray<AssistantPart>): ReadonlyArray<StreamPart> =>
+  content.flatMap((part): ReadonlyArray<StreamPart> => {
+    switch (part._tag) {
+      case "Text":
+        return [{ _tag: "TextDelta", text: part.text }]
+      case "Reasoning":
+        return [{ ...part, _tag: "ReasoningDelta" }]
+      case "ToolCall":
+        return [
+          { _tag: "ToolCallStart", id: part.id, name: part.name },
+          { _tag: "ToolCallDelta", id: part.id, arguments: part.arguments },
+          { _tag: "ToolCallEnd", id: part.id }
+        ]
+    }
+  })
+
+/**
  * A complete answer as the parts of a stream, each piece of content in one part; usage and `Finish` come last.
  *
  * @since 0.1.0
  * @category conversions
  */
 export const fromResponse = (response: LlmResponse): ReadonlyArray<StreamPart> => [
-  ...response.content.flatMap((part): ReadonlyArray<StreamPart> => {
-    switch (part._tag) {
-      case "Text":
-        return [TextDelta.make({ text: part.text })]
-      case "Reasoning":
-        return [{ ...part, _tag: "ReasoningDelta" }]
-      case "ToolCall":
-        return [
-          ToolCallStart.make({ id: part.id, name: part.name }),
-          ToolCallDelta.make({ id: part.id, arguments: part.arguments }),
-          ToolCallEnd.make({ id: part.id })
-        ]
-    }
-  }),
+  ...fromContent(response.content),
   UsagePart.make({ usage: response.usage }),
-  Finish.make({ finishReason: response.finishReason, model: response.model })
+  Finish.make({
+    finishReason: response.finishReason,
+    model: response.model,
+    ...(response.rateLimits === undefined ? {} : { rateLimits: response.rateLimits })
+  })
 ]
+
+/** Whether a piece of reasoning goes on: it was not signed yet, and nothing says that another provider wrote the rest. */
+const goesOn = (before: typeof ReasoningPart.Type, next: typeof ReasoningPart.Type): boolean =>
+  before.signature === undefined &&
+  (before.provider === undefined || next.provider === undefined || before.provider === next.provider)
 
 /**
  * The complete answer that the parts of a stream make up: deltas joined, tool calls put together, the last usage. What
- * came before a `Restarted` part is left out. The provider is the one given, and so is the model unless the last part
- * names one.
+ * came before a `Restarted` part is left out. A piece of reasoning ends with its signature, and where another provider's
+ * begins. The provider is the one given, and so is the model unless the last part names one.
  *
  * @since 0.1.0
  * @category conversions
@@ -126,8 +149,14 @@ export const toResponse = (parts: Iterable<StreamPart>, target: Receipt.Target):
     const last = content.at(-1)
     if (part._tag === "Text" && last?._tag === "Text") {
       content[content.length - 1] = { ...last, text: last.text + part.text }
-    } else if (part._tag === "Reasoning" && last?._tag === "Reasoning" && last.signature === undefined) {
-      content[content.length - 1] = { ...last, ...part, text: last.text + part.text }
+    } else if (part._tag === "Reasoning" && last?._tag === "Reasoning" && goesOn(last, part)) {
+      const provider = part.provider ?? last.provider
+      content[content.length - 1] = {
+        ...last,
+        ...part,
+        text: last.text + part.text,
+        ...(provider === undefined ? {} : { provider })
+      }
     } else content.push(part)
   }
   for (const part of parts) {
@@ -167,6 +196,7 @@ export const toResponse = (parts: Iterable<StreamPart>, target: Receipt.Target):
     ),
     finishReason: finish?.finishReason ?? "other",
     usage,
+    ...(finish?.rateLimits === undefined ? {} : { rateLimits: finish.rateLimits }),
     ...(finish === undefined ? {} : { receipt: finish.receipt })
   })
 }

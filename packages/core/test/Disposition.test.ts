@@ -4,7 +4,7 @@ import * as fc from "effect/FastCheck"
 import { Disposition, LlmError } from "perdure"
 import { plain, samples } from "./support/errors.ts"
 
-type ProviderTag = LlmError.ProviderError["_tag"]
+type TargetTag = LlmError.TargetError["_tag"]
 
 interface Row {
   readonly next: Disposition.Next
@@ -15,7 +15,7 @@ interface Row {
 }
 
 /** What each failure deserves; that no failure is missing is for the compiler to check. */
-const table: { readonly [K in ProviderTag]: Row } = {
+const table: { readonly [K in TargetTag]: Row } = {
   RateLimited: { next: "here", blame: "quota", pace: "rateLimit", acted: false },
   QuotaExhausted: { next: "elsewhereOnly", blame: "quota", acted: false },
   Overloaded: { next: "here", blame: "provider", pace: "overload", acted: false },
@@ -30,19 +30,25 @@ const table: { readonly [K in ProviderTag]: Row } = {
   Unauthenticated: { next: "elsewhereOnly", blame: "key", acted: false },
   PermissionDenied: { next: "elsewhereOnly", blame: "key", acted: false },
   ModelNotFound: { next: "elsewhereOnly", blame: "model", acted: false },
-  RequestTooLarge: { next: "stop", blame: "request", acted: false }
+  RequestTooLarge: { next: "stop", blame: "request", acted: false },
+  CircuitOpen: { next: "elsewhereFirst", blame: "none", acted: false },
+  DeadlineExceeded: { next: "elsewhereOnly", blame: "none", acted: false },
+  QuotaExceeded: { next: "elsewhereFirst", blame: "none", acted: false },
+  BulkheadFull: { next: "elsewhereFirst", blame: "none", pace: "overload", acted: false },
+  NoHealthyKey: { next: "elsewhereFirst", blame: "none", acted: false },
+  SpendLimitExceeded: { next: "elsewhereFirst", blame: "none", acted: false }
 }
 const tags = Record.keys(table)
 const repeatable = tags.filter((tag) => table[tag].next === "here" || table[tag].next === "elsewhereFirst")
 const final = tags.filter((tag) => !repeatable.includes(tag))
 
 /** A failure of a class that a provider's layer could have made, with some fields changed. */
-const failure = (tag: ProviderTag, changes: object = {}): LlmError.ProviderError => {
+const failure = (tag: TargetTag, changes: object = {}): LlmError.TargetError => {
   const error = plain[tag]
   const { retryAfter: _, shouldRetry: __, ...fields } = { ...error }
-  return new (error.constructor as new(fields: object) => LlmError.ProviderError)({ ...fields, ...changes })
+  return new (error.constructor as new(fields: object) => LlmError.TargetError)({ ...fields, ...changes })
 }
-const chain = (failures: readonly [LlmError.ProviderError, ...Array<LlmError.ProviderError>], spent = false) =>
+const chain = (failures: readonly [LlmError.TargetError, ...Array<LlmError.TargetError>], spent = false) =>
   new LlmError.AllTargetsFailed({ failures, spent })
 
 const nextOf = (error: LlmError.LlmError, classify = Disposition.classify) => classify(error).next
@@ -59,7 +65,7 @@ describe("the table", () => {
 
   it("has one row for every failure of a provider: a new failure does not compile without one", () => {
     type Rows = Parameters<typeof Disposition.override>[0]
-    expectTypeOf<keyof Rows>().toEqualTypeOf<ProviderTag>()
+    expectTypeOf<keyof Rows>().toEqualTypeOf<TargetTag>()
     expectTypeOf<keyof Rows | "AllTargetsFailed">().toEqualTypeOf<LlmError.Tag>()
     assert.sameMembers(tags, Record.keys(samples).filter((tag) => tag !== "AllTargetsFailed"))
   })
@@ -72,7 +78,13 @@ describe("the table", () => {
       "InvalidRequest",
       "ContextLengthExceeded",
       "ContentFiltered",
-      "RequestTooLarge"
+      "RequestTooLarge",
+      "CircuitOpen",
+      "DeadlineExceeded",
+      "QuotaExceeded",
+      "BulkheadFull",
+      "NoHealthyKey",
+      "SpendLimitExceeded"
     ])
     for (const tag of blamed) assert.strictEqual(Disposition.classify(failure(tag)).blame, table[tag].blame)
   })

@@ -326,7 +326,7 @@ describe("a chain", () => {
       yield* chain.generate(ask).pipe(Call.observe((event) => {
         if (event._tag === "FellBack") told.push(event)
       }))
-      expect(told).toEqual([
+      expect(told).toMatchObject([
         { _tag: "FellBack", at: 0, from: openAi, to: anthropic, because: "ProviderUnavailable" }
       ])
     }))

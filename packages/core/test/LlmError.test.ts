@@ -145,6 +145,14 @@ describe("messages", () => {
     PermissionDenied: "openai/gpt-4o does not allow this (HTTP 418): its own words",
     ModelNotFound: "openai/gpt-4o does not exist (HTTP 418): its own words",
     RequestTooLarge: "openai/gpt-4o does not take a request of this size (HTTP 418): its own words",
+    CircuitOpen: "openai/gpt-4o is not asked: circuit openai/gpt-4o is open, again in 1s 500ms (HTTP 418): its own words",
+    DeadlineExceeded: "openai/gpt-4o has too little time left of 20s (HTTP 418): its own words",
+    QuotaExceeded:
+      "openai/gpt-4o is not asked: no permit in tokens per minute, again in 1s 500ms (HTTP 418): its own words",
+    BulkheadFull: "openai/gpt-4o is not asked: 10 requests are under way and 100 wait (HTTP 418): its own words",
+    NoHealthyKey: "openai/gpt-4o is not asked: none of 3 keys is healthy, again in 1s 500ms (HTTP 418): its own words",
+    SpendLimitExceeded: "openai/gpt-4o is not asked: 4.98 of 5 USD per day are spent, and this may cost 0.05, " +
+      "again in 1s 500ms (HTTP 418): its own words",
     AllTargetsFailed: "no target answered: openai/gpt-4o is rate limiting (HTTP 418): its own words; " +
       "openai/gpt-4o cut the stream (HTTP 418): its own words; " +
       "openai/gpt-4o has too small a context window (HTTP 418): its own words"
@@ -185,7 +193,7 @@ describe("AllTargetsFailed", () => {
     const last = new LlmError.Unauthenticated({ ...anthropic, status: 401, requestId: "req_2" })
     const error = chain(asks("1 second"), last)
     assert.deepStrictEqual(error.failures.map(({ _tag }) => _tag), ["RateLimited", "Unauthenticated"])
-    assert.strictEqual<LlmError.ProviderError>(error.last, last)
+    assert.strictEqual<LlmError.TargetError>(error.last, last)
     assert.deepStrictEqual(
       [error.provider, error.model, error.status, error.requestId],
       ["anthropic", "claude", 401, "req_2"]
@@ -247,13 +255,13 @@ describe("O3: what arrived of an answer is in no log", () => {
 
 describe("types", () => {
   it("the union is that of the failures of one provider and the chain's", () => {
-    expectTypeOf<LlmError.LlmError>().toEqualTypeOf<LlmError.ProviderError | LlmError.AllTargetsFailed>()
+    expectTypeOf<LlmError.LlmError>().toEqualTypeOf<LlmError.ProviderError | LlmError.Refusal | LlmError.AllTargetsFailed>()
     expectTypeOf<LlmError.Tag>().toEqualTypeOf<keyof typeof samples>()
-    assert.strictEqual(new Set(all.map(({ _tag }) => _tag)).size, LlmError.ProviderError.members.length + 1)
+    assert.strictEqual(new Set(all.map(({ _tag }) => _tag)).size, LlmError.ProviderError.members.length + LlmError.Refusal.members.length + 1)
   })
 
   it("a chain holds at least one failure, and never a chain", () => {
-    expectTypeOf(samples.AllTargetsFailed.failures[0]).toEqualTypeOf<LlmError.ProviderError>()
+    expectTypeOf(samples.AllTargetsFailed.failures[0]).toEqualTypeOf<LlmError.TargetError>()
   })
 })
 
@@ -270,10 +278,26 @@ describe("constructors", () => {
 
 /** The fields that the error's class declares. */
 const fieldsOf = ({ _tag }: LlmError.LlmError) =>
-  [...LlmError.ProviderError.members, LlmError.AllTargetsFailed].find((member) => member._tag === _tag)?.fields ?? {}
+  [...LlmError.ProviderError.members, ...LlmError.Refusal.members, LlmError.AllTargetsFailed].find((member) => member._tag === _tag)?.fields ?? {}
 
 /** The own fields of an error as plain data, to compare with another's. */
 function structure(error: LlmError.LlmError): object {
   const fields: Record<string, unknown> = { ...error }
   return error._tag === "AllTargetsFailed" ? { ...fields, failures: error.failures.map(structure) } : fields
 }
+
+describe("refusals", () => {
+  it("are built from their own fields, whole but for a stack, and nothing less compiles", () => {
+    const cheap = LlmError.refusal(LlmError.CircuitOpen, { ...openAi, circuit: "c", state: "open" })
+    const whole = new LlmError.CircuitOpen({ ...openAi, circuit: "c", state: "open" })
+    assert.deepStrictEqual({ ...cheap }, { ...whole })
+    assert.strictEqual(cheap.message, whole.message)
+    assert.instanceOf(cheap, Error)
+    assert.notInclude(cheap.stack ?? "", "\n    at ")
+    expectTypeOf(cheap).toEqualTypeOf<LlmError.CircuitOpen>()
+    // @ts-expect-error the state is missing
+    LlmError.refusal(LlmError.CircuitOpen, { ...openAi, circuit: "c" })
+    // @ts-expect-error this refusal has no circuit
+    LlmError.refusal(LlmError.QuotaExceeded, { ...openAi, quota: "q", circuit: "c" })
+  })
+})

@@ -162,7 +162,8 @@ const rows: ReadonlyArray<Row> = [
     build: (tag: never) => Disposition.override({ [tag]: { next: "here" } }),
     allowed: "\"RateLimited\", \"QuotaExhausted\", \"Overloaded\", \"ProviderUnavailable\", \"ConnectionFailed\", " +
       "\"TimedOut\", \"StreamInterrupted\", \"MalformedResponse\", \"InvalidRequest\", \"ContextLengthExceeded\", " +
-      "\"ContentFiltered\", \"Unauthenticated\", \"PermissionDenied\", \"ModelNotFound\", \"RequestTooLarge\"",
+      "\"ContentFiltered\", \"Unauthenticated\", \"PermissionDenied\", \"ModelNotFound\", \"RequestTooLarge\", " +
+        "\"CircuitOpen\", \"DeadlineExceeded\", \"QuotaExceeded\", \"BulkheadFull\", \"NoHealthyKey\", \"SpendLimitExceeded\"",
     bad: [["Sulking", "\"Sulking\""], ["rateLimited", "\"rateLimited\""], ["AllTargetsFailed", "\"AllTargetsFailed\""]],
     good: ["RateLimited", "RequestTooLarge"]
   },
@@ -176,9 +177,9 @@ const rows: ReadonlyArray<Row> = [
   {
     option: "Disposition.override({ TimedOut: { blame } })",
     build: (blame) => Disposition.override({ TimedOut: { blame } }),
-    allowed: "\"request\", \"key\", \"quota\", \"model\", \"provider\"",
+    allowed: "\"request\", \"key\", \"quota\", \"model\", \"provider\", \"none\"",
     bad: [["you", "\"you\""]],
-    good: ["request", "key", "quota", "model", "provider"]
+    good: ["request", "key", "quota", "model", "provider", "none"]
   },
   {
     option: "Disposition.override({ TimedOut: { pace } })",

@@ -276,7 +276,7 @@ describe("a stream and its call", () => {
         Effect.provideService(LlmProvider.LlmProvider, service)
       )
       assert.strictEqual(open(), 0)
-      assert.deepStrictEqual(told, ["Started", "AttemptStarted", "AttemptEnded", "Interrupted"])
+      assert.deepStrictEqual(told, ["Started", "AttemptStarted", "FirstOutput", "AttemptEnded", "Interrupted"])
     }))
 
   it.effect("ends at its Finish, though the connection stays open", () =>

@@ -118,7 +118,7 @@ const failing = () => {
 }
 
 const failures = {
-  ours: inFiber("Retry.retry", Retry.retry(failing(), Retry.fromSchedule(Schedule.recurs(3)))),
+  ours: inFiber("Retry.retry", Retry.retry(failing(), Retry.constant("1 nanos").pipe(Retry.attempts(4)))),
   effect: inFiber("Effect.retry", Effect.retry(failing(), Schedule.recurs(3))),
   pRetry: (() => {
     const fails = fourth()

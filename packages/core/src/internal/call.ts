@@ -1,5 +1,5 @@
 /**
- * The recorder behind receipts and call events. A call lives in a fiber reference, so that whatever runs inside it, on
+ * The recorder behind receipts and call events. A call is among the values of a fiber, so that whatever runs inside it, on
  * this fiber or on one forked from it, adds to the same story.
  */
 import * as Cause from "effect/Cause"
@@ -7,15 +7,26 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as FiberRef from "effect/FiberRef"
 import { globalValue } from "effect/GlobalValue"
 import * as Option from "effect/Option"
+import type { Mutable } from "effect/Types"
 import type { Event, Observer } from "../Call.ts"
 import * as LlmError from "../LlmError.ts"
-import { LlmResponse } from "../LlmResponse.ts"
+import { LlmResponse, type Usage } from "../LlmResponse.ts"
+import type { Service as Prices } from "../ModelPrices.ts"
 import * as Receipt from "../Receipt.ts"
+import { other } from "./conventions.ts"
 import { copy, instance } from "./copy.ts"
+import { costOf, pricesIn } from "./cost.ts"
+import { type AnyFiber, type Gate, stay, through } from "./gate.ts"
+import { type Branch, isWithin, type Local, localOf } from "./local.ts"
+import * as Logs from "./logs.ts"
+import * as Metrics from "./metrics.ts"
+import * as Spans from "./spans.ts"
+import { watchers } from "./watchers.ts"
 
 /** What to do when a stream is cut after its first output. */
 export type WhenCut = "fail" | "restart" | "buffer"
@@ -25,14 +36,42 @@ export interface Recorded {
   readonly target: Receipt.Target
   readonly idempotent: boolean
   readonly start: number
+  /** The label of the key, where a pool chose one. */
+  readonly key: string | undefined
+  readonly hedge: boolean
+  /** Which of several tries side by side it belongs to. */
+  readonly branch: Branch | undefined
+  firstOutput: number | undefined
+  usage: Usage | undefined
+  cost: Receipt.Cost | undefined
+  /** Its span, until it ends. */
+  trace: Spans.Trace | undefined
   end: number | undefined
   outcome: Receipt.Outcome | undefined
   /** Set by a policy before it interrupts the attempt: it then ended by this, not by the caller. */
   cut: LlmError.LlmError | undefined
+  /** Whether it has answered when another beside it had already. */
+  lost: boolean
 }
 
-/** The most attempts that a track keeps: a program that never ends must not fill the memory with its story. */
+/** What the recorder is told; it adds the number of the call. */
+type Told = Event extends infer E ? E extends Event ? Omit<E, "call"> : never : never
+
+let calls = 0
+
+/** The most of each kind that a track keeps: a program that never ends must not fill the memory with its story. */
 const most = 1000
+
+/** Adds to what is kept; of a track, which may never end, only the last. */
+const keep = <A>(all: Array<A>, one: A, kind: Call["kind"]): void => {
+  if (kind === "track" && all.length === most) all.shift()
+  all.push(one)
+}
+
+/** Whether anything is known of the tokens. */
+const hasTokens = (usage: Usage): boolean => usage.inputTokens !== undefined || usage.outputTokens !== undefined
+
+const none: ReadonlyMap<string, LlmError.LlmError> = new Map()
 
 const unknown: Receipt.Target = { provider: "unknown", model: "unknown" }
 
@@ -55,32 +94,43 @@ export const failed = (error: LlmError.LlmError): Receipt.Outcome => ({
  */
 export class Call {
   readonly attempts: Array<Recorded> = []
-  fellBack = false
+  private switches: Array<Receipt.Switch> | undefined
+  private refusals: Array<Receipt.Refused> | undefined
   ended = false
   /** The targets that cut a stream after its first output, with the failure. */
-  readonly cuts = new Map<string, LlmError.LlmError>()
+  cuts: ReadonlyMap<string, LlmError.LlmError> = none
   readonly kind: "call" | "track"
   /** What the reader of a stream wants when it is cut after its first output. */
   readonly whenCut: WhenCut
   readonly startedAt: number
   readonly parent: Call | undefined
+  /** Its own span, when it is told and spans are wanted. */
+  readonly own: Spans.Trace | undefined
+  /** The span that its events go to: its own, or that of what it is made for. */
+  private readonly trace: Spans.Trace | undefined
+  private readonly number = ++calls
   private readonly requested: Receipt.Target | undefined
   private readonly observers: ReadonlyArray<Observer>
+  /** The labels of the metrics of the fiber that began it. */
+  private readonly labels: Metrics.Labels
+  private readonly prices: Prices | undefined
 
   constructor(
+    fiber: AnyFiber,
     kind: "call" | "track",
-    startedAt: number,
     requested: Receipt.Target | undefined,
-    parent: Call | undefined,
-    observers: ReadonlyArray<Observer>,
-    whenCut: WhenCut
+    parent: Call | undefined
   ) {
     this.kind = kind
-    this.startedAt = startedAt
+    this.startedAt = nowOf(fiber)
     this.requested = requested
     this.parent = parent
-    this.observers = observers
-    this.whenCut = whenCut
+    this.observers = fiber.getFiberRef(observers)
+    this.whenCut = fiber.getFiberRef(whenCut)
+    this.labels = fiber.getFiberRef(FiberRef.currentMetricLabels)
+    this.prices = pricesIn(fiber)
+    this.own = this.told ? Spans.callStarted(fiber, this.target, this.number) : undefined
+    this.trace = this.own ?? parent?.trace ?? (kind === "track" ? Spans.around(fiber) : undefined)
   }
 
   /** Whether its start and end are told: it is a call, and not one made on behalf of another. */
@@ -88,32 +138,50 @@ export class Call {
     return this.kind === "call" && this.parent?.kind !== "call"
   }
 
-  /** Tells the observers; one that throws harms nobody. */
-  emit(event: Event): void {
-    for (const observer of this.observers) {
-      try {
-        observer(event)
-      } catch {
-        // An observer is a guest: its failure is not the call's.
-      }
-    }
+  /** Whether there is anybody to tell. */
+  get watched(): boolean {
+    return this.observers.length > 0 || watchers.size > 0
   }
 
-  begin(target: Receipt.Target, idempotent: boolean, now: number): Recorded {
+  /** Tells the observers; one that throws harms nobody. */
+  emit(told: Told): void {
+    if (!this.watched) return
+    const event = Object.assign(told, { call: this.story.number }) as Event
+    for (const observer of this.observers) tell(observer, event)
+    for (const watcher of watchers) tell(watcher, event)
+  }
+
+  /** A retry policy waits. */
+  waits(wait: Duration.Duration, because: string, now: number): void {
+    Metrics.waited(this.target, because, wait, this.labels)
+    this.trace?.event("perdure.wait", { "perdure.wait": Duration.toSeconds(wait), "error.type": because })
+    this.emit({ _tag: "Waiting", at: now, wait, because })
+  }
+
+  begin(target: Receipt.Target, idempotent: boolean, now: number, { branch, hedge, key }: Local): Recorded {
     const attempt: Recorded = {
       number: this.story.attempts.length + 1,
       target: { provider: target.provider, model: target.model },
       idempotent,
       start: now,
+      key,
+      hedge,
+      branch,
+      firstOutput: undefined,
+      usage: undefined,
+      cost: undefined,
+      trace: undefined,
       end: undefined,
       outcome: undefined,
-      cut: undefined
+      cut: undefined,
+      lost: false
     }
     for (let call: Call | undefined = this; call !== undefined; call = call.parent) {
-      if (call.kind === "track" && call.attempts.length === most) call.attempts.shift()
-      call.attempts.push(attempt)
+      keep(call.attempts, attempt, call.kind)
     }
-    this.emit({ _tag: "AttemptStarted", at: now, attempt: attempt.number, target: attempt.target })
+    if (this.watched) {
+      this.emit({ _tag: "AttemptStarted", at: now, attempt: attempt.number, target: attempt.target })
+    }
     return attempt
   }
 
@@ -122,13 +190,62 @@ export class Call {
     return this.parent === undefined ? this : this.parent.story
   }
 
+  /** A stream has given its first output. */
+  firstOutput(attempt: Recorded, now: number): void {
+    attempt.firstOutput = now
+    const { number, start, target, trace } = attempt
+    Metrics.firstOutput(target, now - start, this.labels)
+    Spans.firstOutput(trace, now - start)
+    if (this.watched) {
+      this.emit({ _tag: "FirstOutput", at: now, attempt: number, target, after: Duration.millis(now - start) })
+    }
+  }
+
+  /** The attempts since there were so many of them, made by the fiber or by tries of its own. */
+  since(count: number, fiber: AnyFiber): ReadonlyArray<Recorded> {
+    const { branch } = localOf(fiber)
+    return this.attempts.slice(count).filter((attempt) => isWithin(attempt.branch, branch))
+  }
+
+  /** What a try beside another was answered is not what was given on. */
+  lose(branch: Branch): void {
+    for (const attempt of this.attempts) if (isWithin(attempt.branch, branch)) attempt.lost = true
+  }
+
   /** Ends an attempt; only the first end counts. */
-  end(attempt: Recorded, how: Receipt.Outcome, now: number): void {
+  end(attempt: Recorded, how: Receipt.Outcome, now: number, usage?: Usage | undefined): void {
     if (attempt.outcome !== undefined) return
+    if (usage !== undefined && hasTokens(usage)) attempt.usage = usage
     const outcome = how._tag === "Interrupted" && attempt.cut !== undefined ? failed(attempt.cut) : how
     attempt.end = now
     attempt.outcome = outcome
-    this.emit({ _tag: "AttemptEnded", at: now, attempt: attempt.number, target: attempt.target, outcome })
+    if (this.prices !== undefined && attempt.usage !== undefined) attempt.cost = this.costOf(attempt, outcome)
+    const { cost, hedge, number, start, target, trace } = attempt
+    Metrics.attemptEnded(target, outcome, now - start, attempt.usage, cost, this.labels)
+    if (trace !== undefined) {
+      attempt.trace = undefined
+      Spans.attemptEnded(trace, outcome, attempt.usage, cost)
+    }
+    if (!this.watched) return
+    this.emit({
+      _tag: "AttemptEnded",
+      at: now,
+      attempt: number,
+      target,
+      outcome,
+      duration: Duration.millis(now - start),
+      usage: attempt.usage,
+      cost,
+      hedge
+    })
+  }
+
+  /** What an attempt cost; nothing where that is not known, which is not the same as zero. */
+  private costOf({ target, usage }: Recorded, outcome: Receipt.Outcome): Receipt.Cost | undefined {
+    const nanos = costOf(this.prices, target, usage, outcome._tag === "Answered" ? outcome.model : undefined)
+    return nanos === undefined || this.prices === undefined
+      ? undefined
+      : instance(Receipt.Cost, { nanos, currency: this.prices.currency })
   }
 
   /** Ends what is still running, when the caller leaves. */
@@ -137,9 +254,42 @@ export class Call {
   }
 
   /** A fallback moves on; told to every call around this one. */
-  fallBack(event: Extract<Event, { _tag: "FellBack" }>): void {
-    for (let call: Call | undefined = this; call !== undefined; call = call.parent) call.fellBack = true
+  fallBack(event: Extract<Told, { _tag: "FellBack" }>): void {
+    const { at, because, from, to } = event
+    for (let call: Call | undefined = this; call !== undefined; call = call.parent) {
+      const step = { at: Duration.millis(at - call.startedAt), from, to, because }
+      if (call.switches === undefined) call.switches = [step]
+      else keep(call.switches, step, call.kind)
+    }
+    Metrics.fellBack(from, because, this.labels)
+    this.trace?.event("perdure.fallback", {
+      "perdure.from.provider": from.provider,
+      "perdure.from.model": from.model,
+      "perdure.to.provider": to.provider,
+      "perdure.to.model": to.model,
+      "error.type": because
+    })
     this.emit(event)
+  }
+
+  /** A policy has let nothing through; told to every call around this one. */
+  refused(error: LlmError.Refusal, now: number): void {
+    const { _tag: because, model, provider, retryAfter } = error
+    const target = { provider, model }
+    for (let call: Call | undefined = this; call !== undefined; call = call.parent) {
+      const at = Duration.millis(now - call.startedAt)
+      const refused = retryAfter === undefined ? { at, target, because } : { at, target, because, retryAfter }
+      if (call.refusals === undefined) call.refusals = [refused]
+      else keep(call.refusals, refused, call.kind)
+    }
+    Metrics.refused(target, because, this.labels)
+    this.trace?.event("perdure.refusal", {
+      "perdure.provider": provider,
+      "perdure.model": model,
+      "error.type": because,
+      ...(retryAfter === undefined ? {} : { "perdure.retry_after": Duration.toSeconds(retryAfter) })
+    })
+    this.emit({ _tag: "Refused", at: now, target, because, retryAfter })
   }
 
   /** The failure with which a target cut this call's stream, if it did. */
@@ -152,25 +302,47 @@ export class Call {
     return this.attempts.at(-1)?.target ?? this.requested ?? unknown
   }
 
-  receipt(now: number): Receipt.Receipt {
+  /** Ends it: tells the metrics, the span and the observers. */
+  close(now: number, end: Logs.End): Receipt.Receipt {
+    if (end.outcome === "Interrupted" && this.kind === "call") this.endAll(now)
+    this.ended = true
+    const receipt = this.receipt(now)
+    if (!this.told) return receipt
+    const { error, outcome } = end
+    Metrics.callEnded(receipt.requested, outcome, error, now - this.startedAt, this.labels)
+    if (this.own !== undefined) Spans.callEnded(this.own, outcome, error, receipt)
+    if (this.watched) this.emit({ _tag: "Ended", at: now, outcome, error, receipt })
+    return receipt
+  }
+
+  /**
+   * The story so far. What is still running counts as interrupted, unless only what is over is asked for.
+   */
+  receipt(now: number, only?: "over"): Receipt.Receipt {
     const requested = this.requested ?? this.attempts[0]?.target ?? unknown
     let served: Receipt.Target | undefined
     let idleSince = this.startedAt
-    let fallback = this.fellBack
-    const attempts = this.attempts.map(({ end = now, outcome = interrupted, start, target }) => {
-      const attempt = instance(
-        Receipt.Attempt,
-        {
-          target,
-          start: Duration.millis(start - this.startedAt),
-          // Derived, so that it is true for every way of waiting: a policy's backoff, a plain schedule, a queue.
-          wait: Duration.millis(Math.max(0, start - idleSince)),
-          duration: Duration.millis(end - start),
-          outcome
-        }
-      )
+    const { refusals, switches } = this
+    let fallback = switches !== undefined
+    const recorded = only === undefined ? this.attempts : this.attempts.filter(({ outcome }) => outcome !== undefined)
+    const attempts = recorded.map((one) => {
+      const { cost, end = now, firstOutput, hedge, key, outcome = interrupted, start, target, usage } = one
+      const fields: Partial<Mutable<Receipt.Attempt>> = {
+        target,
+        start: Duration.millis(start - this.startedAt),
+        // Derived, so that it is true for every way of waiting: a policy's backoff, a plain schedule, a queue.
+        wait: Duration.millis(Math.max(0, start - idleSince)),
+        duration: Duration.millis(end - start),
+        outcome
+      }
+      if (key !== undefined) fields.key = key
+      if (hedge) fields.hedge = true
+      if (firstOutput !== undefined) fields.firstOutput = Duration.millis(firstOutput - start)
+      if (usage !== undefined) fields.usage = usage
+      if (cost !== undefined) fields.cost = cost
+      const attempt = instance(Receipt.Attempt, fields)
       idleSince = Math.max(idleSince, end)
-      if (outcome._tag === "Answered") served = { provider: target.provider, model: outcome.model }
+      if (outcome._tag === "Answered" && !one.lost) served = { provider: target.provider, model: outcome.model }
       fallback ||= target.provider !== requested.provider || target.model !== requested.model
       return attempt
     })
@@ -182,20 +354,25 @@ export class Call {
         fallback,
         attempts,
         startedAt: this.startedAt,
-        duration: Duration.millis(now - this.startedAt)
+        duration: Duration.millis(now - this.startedAt),
+        ...(switches === undefined ? {} : { switches: [...switches] }),
+        ...(refusals === undefined ? {} : { refusals: [...refusals] })
       }
     )
   }
 }
 
+/** An observer is a guest: its failure is not the call's. */
+const tell = (observer: Observer, event: Event): void => {
+  try {
+    observer(event)
+  } catch {
+    // Dropped.
+  }
+}
+
 // Children share the parent's call, and what a child sets is not carried back when it is joined.
 const shared = { join: <A>(parent: A): A => parent }
-
-/** The call that the current fiber works for. */
-export const current: FiberRef.FiberRef<Call | undefined> = globalValue(
-  Symbol.for("perdure/Call/current"),
-  () => FiberRef.unsafeMake<Call | undefined>(undefined, shared)
-)
 
 /** Who is told what happens. */
 export const observers: FiberRef.FiberRef<ReadonlyArray<Observer>> = globalValue(
@@ -209,24 +386,18 @@ export const whenCut: FiberRef.FiberRef<WhenCut> = globalValue(
   () => FiberRef.unsafeMake<WhenCut>("fail", shared)
 )
 
-/**
- * Whether another target of a fallback around this fiber would take over after a failure. Kept apart from the call, so
- * that two runs of one chain side by side do not confuse each other.
- */
-export const elsewhere: FiberRef.FiberRef<(failure: LlmError.LlmError) => boolean> = globalValue(
-  Symbol.for("perdure/Call/elsewhere"),
-  () => FiberRef.unsafeMake<(failure: LlmError.LlmError) => boolean>(() => false, shared)
-)
-
 export const targetKey = ({ model, provider }: Receipt.Target): string => `${provider}/${model}`
 
-/** The time on the fiber's `Clock`, without an effect of its own. */
-export const nowOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>): number =>
-  Context.get(fiber.currentDefaultServices, Clock.Clock).unsafeCurrentTimeMillis()
+/** The fiber's `Clock`, without an effect of its own. */
+export const clockOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Clock.Clock =>
+  Context.get(fiber.currentDefaultServices, Clock.Clock)
+
+/** The time on the fiber's `Clock`. */
+export const nowOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>): number => clockOf(fiber).unsafeCurrentTimeMillis()
 
 /** What this fiber works for, if that still goes on: a fiber may outlive the call it was forked in. */
 export const live = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Call | undefined => {
-  const call = fiber.getFiberRef(current)
+  const { call } = localOf(fiber)
   return call?.ended === true ? undefined : call
 }
 
@@ -235,29 +406,41 @@ const start = (
   kind: "call" | "track",
   requested: Receipt.Target | undefined
 ): Call => {
-  const call = new Call(
-    kind,
-    nowOf(fiber),
-    requested,
-    live(fiber),
-    fiber.getFiberRef(observers),
-    fiber.getFiberRef(whenCut)
-  )
-  if (call.told) call.emit({ _tag: "Started", at: call.startedAt, requested: call.target })
+  const call = new Call(fiber, kind, requested, live(fiber))
+  if (call.told && call.watched) call.emit({ _tag: "Started", at: call.startedAt, requested: call.target })
   return call
 }
 
-/** Ends a call: writes its receipt and tells the observers. */
-export const finish = (call: Call, now: number, outcome: "Answered" | "Failed" | "Interrupted"): Receipt.Receipt => {
-  if (outcome === "Interrupted" && call.kind === "call") call.endAll(now)
-  call.ended = true
-  const receipt = call.receipt(now)
-  if (call.told) call.emit({ _tag: "Ended", at: now, outcome, receipt })
-  return receipt
+export const answeredEnd: Logs.End = { outcome: "Answered", error: undefined, failure: undefined }
+
+export const interruptedEnd: Logs.End = { outcome: "Interrupted", error: undefined, failure: undefined }
+
+/** How a call ended that has no answer. */
+export const endOf = (cause: Cause.Cause<unknown>): Logs.End => {
+  if (Cause.isInterruptedOnly(cause)) return interruptedEnd
+  const failure = Option.getOrUndefined(Cause.failureOption(cause))
+  if (failure === undefined) return { outcome: "Failed", error: "Defect", failure: undefined }
+  return LlmError.is(failure)
+    ? { outcome: "Failed", error: failure._tag, failure }
+    : { outcome: "Failed", error: other, failure: undefined }
 }
 
-export const outcomeOf = (cause: Cause.Cause<unknown>): "Failed" | "Interrupted" =>
-  Cause.isInterruptedOnly(cause) ? "Interrupted" : "Failed"
+/** Ends a call: its receipt, and its log line where there is one to write. */
+export const finish = (
+  call: Call,
+  fiber: AnyFiber,
+  end: Logs.End,
+  now = nowOf(fiber)
+): { readonly receipt: Receipt.Receipt; readonly line: Effect.Effect<void> | undefined } => {
+  const receipt = call.close(now, end)
+  return { receipt, line: call.told ? Logs.line(fiber, end, receipt) : undefined }
+}
+
+/** With a log line before it, where there is one. */
+export const after = <A, E, R>(
+  line: Effect.Effect<void> | undefined,
+  self: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> => line === undefined ? self : Effect.zipRight(line, self)
 
 /** Puts a receipt on a failure that can carry one. */
 export const stamp = <E>(error: E, receipt: Receipt.Receipt): E =>
@@ -269,41 +452,77 @@ export const stamp = <E>(error: E, receipt: Receipt.Receipt): E =>
  */
 export const inCall = <A, E, R, R2>(
   self: Effect.Effect<A, E, R>,
-  kind: "call" | "track",
   requested: Receipt.Target | undefined,
-  onSuccess: (value: A, call: Call, now: number) => Effect.Effect<A, never, R2>
-): Effect.Effect<A, E, R | R2> =>
-  Effect.withFiberRuntime<A, E, R | R2>((fiber) => {
-    const call = start(fiber, kind, requested)
-    const leave = FiberRef.set(current, call.parent)
-    return Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(FiberRef.set(current, call), () =>
-        Effect.matchCauseEffect(restore(self), {
-          onFailure: (cause) => {
-            const receipt = finish(call, nowOf(fiber), outcomeOf(cause))
-            return Effect.zipRight(leave, Effect.failCause(Cause.map(cause, (error) => stamp(error, receipt))))
-          },
-          onSuccess: (value) => Effect.zipRight(leave, onSuccess(value, call, nowOf(fiber)))
-        }))
-    )
-  })
-
-const withReceipt = <A>(value: A, call: Call, now: number): Effect.Effect<A> => {
-  const receipt = finish(call, now, "Answered")
-  return Effect.succeed(value instanceof LlmResponse ? copy<LlmResponse>(value, { receipt }) as typeof value : value)
+  onSuccess: (value: A, call: Call, fiber: AnyFiber) => Effect.Effect<A, never, R2>
+): Effect.Effect<A, E, R | R2> => {
+  const gate: Gate = (fiber) => {
+    const call = start(fiber, "call", requested)
+    const local = localOf(fiber)
+    const before = local.call
+    local.call = call
+    const leave = (exit: Exit.Exit<any, any>) => {
+      local.call = before
+      if (Exit.isSuccess(exit)) return onSuccess(exit.value, call, fiber)
+      const { line, receipt } = finish(call, fiber, endOf(exit.cause))
+      return after(line, Exit.failCause(Cause.map(exit.cause, (error) => stamp(error, receipt))))
+    }
+    const { own } = call
+    return Exit.succeed(own === undefined ? leave : Object.assign(leave, { apart: Spans.within(own) }))
+  }
+  return through<A, E, R | R2>([gate], self, undefined)
 }
 
 /** Runs an effect as a call that ends with it: the receipt goes on the `LlmResponse` or the `LlmError`. */
-export const called = <A, E, R>(
-  self: Effect.Effect<A, E, R>,
+export const called = <E, R>(
+  self: Effect.Effect<LlmResponse, E, R>,
   requested: Receipt.Target | undefined
-): Effect.Effect<A, E, R> => inCall(self, "call", requested, withReceipt)
+): Effect.Effect<LlmResponse, E, R> =>
+  inCall(self, requested, (value, call, fiber) => {
+    const { line, receipt } = finish(call, fiber, answeredEnd)
+    return after(line, Exit.succeed(value instanceof LlmResponse ? copy(value, { receipt }) : value))
+  })
+
+/** Runs an effect on behalf of a call that was begun before. */
+export const on = <A, E, R>(call: Call, self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  through(
+    [(fiber) => {
+      const local = localOf(fiber)
+      const before = local.call
+      local.call = call
+      return Exit.succeed((exit) => {
+        local.call = before
+        return exit
+      })
+    }],
+    call.own === undefined ? self : Spans.inside(self, call.own),
+    undefined
+  )
 
 /** Gives all calls made inside an effect one receipt. Where there is a call or a track around it, that one does. */
-export const tracked = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.withFiberRuntime<A, E, R>((fiber) =>
-    live(fiber) === undefined ? inCall(self, "track", undefined, withReceipt) : self
+export const track: Gate = (fiber) => {
+  if (live(fiber) !== undefined) return stay
+  const call = start(fiber, "track", undefined)
+  const local = localOf(fiber)
+  const before = local.call
+  local.call = call
+  return Exit.succeed((exit) => {
+    local.call = before
+    return tracked(exit, call, fiber)
+  })
+}
+
+/** The end of what was tracked, with the receipt where there is a place for it. */
+const tracked = (exit: Exit.Exit<any, any>, call: Call, fiber: AnyFiber): Exit.Exit<any, any> => {
+  call.ended = true
+  if (Exit.isSuccess(exit)) {
+    return exit.value instanceof LlmResponse
+      ? Exit.succeed(copy(exit.value, { receipt: call.receipt(nowOf(fiber)) }))
+      : exit
+  }
+  return Exit.failCause(
+    Cause.map(exit.cause, (error) => LlmError.is(error) ? stamp(error, call.receipt(nowOf(fiber))) : error)
   )
+}
 
 /** What the receipt keeps of a cause. A defect has no class of ours, and what it says may hold anything. */
 export const outcomeOfCause = (cause: Cause.Cause<LlmError.LlmError>): Receipt.Outcome => {

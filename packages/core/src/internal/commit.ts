@@ -1,15 +1,16 @@
 /** Opens a stream: waits for the first output, and from then on hands the parts through. */
+import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
 import * as LlmError from "../LlmError.ts"
-import type { Opened } from "../LlmProvider.ts"
+import type { Source } from "../LlmProvider.ts"
 import type { Usage } from "../LlmResponse.ts"
 import type { Target } from "../Receipt.ts"
 import { isOutput, type StreamPart } from "../StreamPart.ts"
-import { type Limits, watched } from "./patience.ts"
+import { type Ended, OpenedStream, type Pull } from "./opened.ts"
+import { type Limits, patient } from "./patience.ts"
 
 /** How much of a cut answer's text its error keeps, so that an endless stream does not fill the memory: 1 Mi characters. */
 const maxPartial = 1024 * 1024
@@ -17,7 +18,7 @@ const maxPartial = 1024 * 1024
 /** What has come through so far. */
 interface Progress {
   committed: boolean
-  finished: boolean
+  finish: Extract<StreamPart, { _tag: "Finish" }> | undefined
   partial: string
   usage: Usage | undefined
 }
@@ -25,13 +26,15 @@ interface Progress {
 /** Takes note of a chunk and ends it at its `Finish`, after which nothing counts. */
 const note = (progress: Progress, chunk: Chunk.Chunk<StreamPart>): Chunk.Chunk<StreamPart> => {
   let count = 0
-  for (const part of chunk) {
+  for (const part of Chunk.toReadonlyArray(chunk)) {
     count++
-    if (part._tag === "Usage") progress.usage = part.usage
-    else if (part._tag === "TextDelta" && progress.partial.length < maxPartial) {
-      progress.partial += part.text.slice(0, maxPartial - progress.partial.length)
-    } else if (part._tag === "Finish") {
-      progress.finished = true
+    if (part._tag === "TextDelta") {
+      if (progress.partial.length < maxPartial) {
+        progress.partial += part.text.slice(0, maxPartial - progress.partial.length)
+      }
+    } else if (part._tag === "Usage") progress.usage = part.usage
+    else if (part._tag === "Finish") {
+      progress.finish = part
       // An array, since slices of chunks that are then put together lose elements (effect 3.22).
       return Chunk.unsafeFromArray(Chunk.toArray(chunk).slice(0, count))
     }
@@ -43,10 +46,16 @@ const note = (progress: Progress, chunk: Chunk.Chunk<StreamPart>): Chunk.Chunk<S
  * The failure that a stream ends with, with what had come through. A stream that ends without a `Finish` was cut, since
  * success needs a terminal marker.
  */
-const failure = (progress: Progress, end: Option.Option<LlmError.LlmError>, target: Target): LlmError.LlmError => {
+const failure = (
+  progress: Progress,
+  end: Option.Option<LlmError.LlmError>,
+  target: Target,
+  idempotent: boolean
+): LlmError.LlmError => {
   const error = Option.getOrElse(end, () =>
     new LlmError.StreamInterrupted({
-      ...target,
+      provider: target.provider,
+      model: target.model,
       detail: "the stream ended without saying that the answer is complete"
     }))
   if (error._tag === "AllTargetsFailed") return error
@@ -54,44 +63,83 @@ const failure = (progress: Progress, end: Option.Option<LlmError.LlmError>, targ
   return LlmError.update(error, {
     ...(usage === undefined ? {} : { usage }),
     partial: partial === "" ? progress.partial : partial,
-    handedOut: handedOut || progress.committed
+    handedOut: handedOut || progress.committed,
+    idempotent: error.idempotent && idempotent
   })
 }
 
+const answered = ({ finish, usage }: Progress): Ended => ({
+  _tag: "Answered",
+  usage,
+  model: finish?.model,
+  finishReason: finish?.finishReason,
+  rateLimits: finish?.rateLimits
+})
+
 /**
- * Pulls a provider's stream until it has given its first output or is complete; everything before stays in hand and
- * comes first. A failure up to then is the failure of opening, so it can be retried; one after it says that part of the
- * answer was handed out.
+ * Pulls a provider's parts until it has given its first output or is complete; everything before stays in hand and comes
+ * first. A failure up to then is the failure of opening, so it can be retried; one after it says that part of the answer
+ * was handed out.
  */
 export const commit = (
-  stream: Stream.Stream<StreamPart, LlmError.LlmError>,
+  parts: Pull,
   target: Target,
-  limits: Limits
-): Effect.Effect<Opened, LlmError.LlmError, Scope.Scope> =>
-  Effect.gen(function*() {
-    const progress: Progress = { committed: false, finished: false, partial: "", usage: undefined }
-    const raw = yield* Stream.toPull(stream)
-    const pull = yield* watched(raw, limits, target, Chunk.some(isOutput))
-    const next = Effect.suspend(() =>
-      progress.finished ? Effect.fail(Option.none<LlmError.LlmError>()) : Effect.mapBoth(pull, {
-        onSuccess: (chunk) => note(progress, chunk),
-        onFailure: (end) => Option.some(failure(progress, end, target))
-      })
-    )
+  idempotent: boolean
+): Effect.Effect<OpenedStream, LlmError.LlmError> => {
+  const progress: Progress = { committed: false, finish: undefined, partial: "", usage: undefined }
+  const preamble: Array<StreamPart> = []
 
-    const preamble: Array<StreamPart> = []
-    while (!progress.committed) {
-      const chunk = yield* Effect.mapError(next, Option.getOrElse(() => failure(progress, Option.none(), target)))
+  const preface: Effect.Effect<void, LlmError.LlmError> = Effect.matchEffect(parts, {
+    onFailure: (end) => Effect.fail(failure(progress, end, target, idempotent)),
+    onSuccess: (all) => {
+      const chunk = note(progress, all)
       for (const part of chunk) preamble.push(part)
-      progress.committed = progress.finished || Chunk.some(chunk, isOutput)
-    }
-
-    let read = false
-    return {
-      parts: Stream.suspend(() => {
-        if (read) return Stream.dieMessage("the parts of an opened stream can be read only once")
-        read = true
-        return Stream.concat(Stream.fromChunk(Chunk.unsafeFromArray(preamble)), Stream.fromPull(Effect.succeed(next)))
-      })
+      progress.committed = progress.finish !== undefined || Chunk.some(chunk, isOutput)
+      return progress.committed ? Effect.void : preface
     }
   })
+
+  return Effect.map(preface, () => {
+    let first: Chunk.Chunk<StreamPart> | undefined = Chunk.unsafeFromArray(preamble)
+    const ended = Effect.suspend(() => opened.end(answered(progress)))
+    const through = (all: Chunk.Chunk<StreamPart>) => {
+      const chunk = note(progress, all)
+      return progress.finish === undefined ? Effect.succeed(chunk) : Effect.as(ended, chunk)
+    }
+    const next: Pull = Effect.matchCauseEffect(parts, {
+      onSuccess: through,
+      onFailure: (cause) => {
+        const end = Cause.failureOption(cause)
+        if (Option.isNone(end)) {
+          return Cause.isInterruptedOnly(cause)
+            ? Effect.failCause(cause)
+            : Effect.zipRight(opened.end({ _tag: "Died" }), Effect.failCause(cause))
+        }
+        const error = failure(progress, end.value, target, idempotent)
+        return Effect.zipRight(
+          opened.end({ _tag: "Failed", error, usage: progress.usage }),
+          Effect.fail(Option.some(error))
+        )
+      }
+    })
+    const opened: OpenedStream = new OpenedStream(
+      Effect.suspend((): Pull => {
+        if (first === undefined) return progress.finish === undefined ? next : Effect.fail(Option.none())
+        const chunk = first
+        first = undefined
+        return progress.finish === undefined ? Effect.succeed(chunk) : Effect.as(ended, chunk)
+      }),
+      () => progress.usage
+    )
+    return opened
+  })
+}
+
+/** Opens a source, with the time limits of its parts. */
+export const opening = (
+  source: Source,
+  limits: Limits,
+  target: Target,
+  idempotent: boolean
+): Effect.Effect<OpenedStream, LlmError.LlmError, Scope.Scope> =>
+  Effect.flatMap(patient(source, limits, target), (pull) => commit(pull, target, idempotent))

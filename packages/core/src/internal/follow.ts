@@ -4,54 +4,91 @@ import * as Chunk from "effect/Chunk"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
+import * as Scope from "effect/Scope"
 import * as Disposition from "../Disposition.ts"
 import * as LlmError from "../LlmError.ts"
-import type { Opened } from "../LlmProvider.ts"
+import type { Receipt } from "../Receipt.ts"
 import type { StreamPart } from "../StreamPart.ts"
 import { defaultMaxRetryAfter } from "./backoff.ts"
 import * as Call from "./call.ts"
+import { type Ended, OpenedStream, type Pull } from "./opened.ts"
 
-type Finish = Extract<StreamPart, { _tag: "Finish" }>
-type Parts = Opened["parts"]
+/** A chunk with its last part changed, where that is the `Finish`. */
+const withReceipt = (chunk: Parts, receipt: () => Receipt): Parts => {
+  const last = Option.getOrUndefined(Chunk.last(chunk))
+  return last?._tag === "Finish" ? Chunk.replace(chunk, chunk.length - 1, { ...last, receipt: receipt() }) : chunk
+}
 
-/** Changes the last part of a stream. Looks only at the last part of each chunk. */
-export const mapFinish = (parts: Parts, f: (finish: Finish) => Finish): Parts =>
-  Stream.mapChunks(parts, (chunk) => {
-    const last = Option.getOrUndefined(Chunk.last(chunk))
-    return last?._tag === "Finish" ? Chunk.replace(chunk, chunk.length - 1, f(last)) : chunk
-  })
+type Parts = Chunk.Chunk<StreamPart>
 
 /** The receipt comes with the last part, with the failure, or to the observers when the stream is left. */
 export const follow = (
-  opened: Opened,
+  opened: OpenedStream,
   call: Call.Call,
-  reopen: Effect.Effect<Opened, LlmError.LlmError, Scope.Scope>,
+  reopen: Effect.Effect<OpenedStream, LlmError.LlmError, Scope.Scope>,
   targets: number
-): Effect.Effect<Opened, never, Scope.Scope> =>
-  Effect.flatMap(Effect.clock, (clock) => {
+): Effect.Effect<OpenedStream, never, Scope.Scope> =>
+  Effect.withFiberRuntime((fiber) => {
     let ended = false
-    const finish = (outcome: Parameters<typeof Call.finish>[2]) => {
+    /** The log line of the end, to be written by whoever has brought it about. */
+    let line: Effect.Effect<void> | undefined
+    const finish = (end: Parameters<typeof Call.finish>[2]) => {
       ended = true
-      return Call.finish(call, clock.unsafeCurrentTimeMillis(), outcome)
+      const finished = Call.finish(call, fiber, end)
+      line = finished.line
+      return finished.receipt
     }
-    const parts = call.whenCut === "restart"
-      ? restarting(opened.parts, call, reopen, { targets, left: Math.max(1, targets - 1) })
-      : opened.parts
-    return Effect.as(
-      Effect.addFinalizer(() => Effect.sync(() => ended ? undefined : finish("Interrupted"))),
-      {
-        parts: mapFinish(parts, (last) => ({ ...last, receipt: finish("Answered") })).pipe(
-          Stream.mapErrorCause((cause) => {
-            // Being interrupted is leaving, and the scope's end will say so.
-            if (Cause.isInterruptedOnly(cause)) return cause
-            const receipt = finish("Failed")
-            return Cause.map(cause, (error) => Call.stamp(error, receipt))
-          })
-        )
-      }
-    )
+    /** How the last of the streams ended, which knows what was used. */
+    let how: Ended | undefined
+    const learn = (stream: OpenedStream) =>
+      stream.onEnd((ended) =>
+        Effect.sync(() => {
+          how = ended
+        })
+      )
+    const receipt = () => finish(Call.answeredEnd)
+    const through = (chunk: Parts): Pull => {
+      const parts = withReceipt(chunk, receipt)
+      return ended
+        ? Effect.as(Call.after(line, followed.end(how ?? { _tag: "Answered", usage: undefined })), parts)
+        : Effect.succeed(parts)
+    }
+    const failed = (cause: Cause.Cause<Option.Option<LlmError.LlmError>>): Pull => {
+      // Being interrupted is leaving, and the scope's end will say so.
+      if (Cause.isInterruptedOnly(cause)) return Effect.failCause(cause)
+      const failure = Cause.failureOption(cause)
+      if (Option.isSome(failure) && Option.isNone(failure.value)) return Effect.failCause(cause)
+      const receipt = finish(
+        Call.endOf(Cause.flatMap(cause, Option.match({ onNone: () => Cause.empty, onSome: Cause.fail })))
+      )
+      const stamped = Cause.map(cause, Option.map((error) => Call.stamp(error, receipt)))
+      const error = Option.flatMap(Cause.failureOption(stamped), (error) => error)
+      return Effect.zipRight(
+        Call.after(
+          line,
+          followed.end(
+            Option.isNone(error)
+              ? { _tag: "Died" }
+              : { _tag: "Failed", error: error.value, usage: how?._tag === "Failed" ? how.usage : undefined }
+          )
+        ),
+        Effect.failCause(stamped)
+      )
+    }
+    const left = Effect.suspend(() => {
+      if (ended) return followed.end({ _tag: "Interrupted", streamed: true })
+      finish(Call.interruptedEnd)
+      return Call.after(line, followed.end({ _tag: "Interrupted", streamed: true }))
+    })
+    let followed: OpenedStream = opened
+    return Effect.flatMap(Effect.scope, (scope) => {
+      const again = Effect.tap(Scope.extend(reopen, scope), learn)
+      const pull = call.whenCut === "restart"
+        ? restarting(opened.pull, call, again, { targets, left: Math.max(1, targets - 1) })
+        : opened.pull
+      followed = new OpenedStream(Effect.matchCauseEffect(pull, { onSuccess: through, onFailure: failed }))
+      return Effect.as(Effect.zipRight(learn(opened), Scope.addFinalizer(scope, left)), followed)
+    })
   })
 
 /** How many targets there are, and how often a stream may still start again. */
@@ -70,50 +107,53 @@ const mayRestart = (error: LlmError.LlmError): boolean => {
 }
 
 /**
- * Reads a stream and, when it is cut, opens it again with the cut target avoided, announced by a `Restarted` part. Not
+ * Pulls a stream and, when it is cut, opens it again with the cut target avoided, announced by a `Restarted` part. Not
  * after a tool call was handed out, whose effects the reader cannot discard. When the new one cannot be opened, the
  * failure holds both: the first is not hidden by the second.
  */
 const restarting = (
-  parts: Parts,
+  opened: Pull,
   call: Call.Call,
-  reopen: Effect.Effect<Opened, LlmError.LlmError, Scope.Scope>,
-  restarts: Restarts,
-  before?: LlmError.LlmError
-): Parts =>
-  Stream.suspend(() => {
-    let toolCalled = false
-    return parts.pipe(
-      Stream.mapChunks((chunk) => {
+  reopen: Effect.Effect<OpenedStream, LlmError.LlmError>,
+  restarts: Restarts
+): Pull => {
+  let pull = opened
+  let left = restarts.left
+  let toolCalled = false
+  let before: LlmError.LlmError | undefined
+
+  const restart = (cut: LlmError.LlmError): Pull => {
+    const all = before === undefined ? cut : LlmError.both(before, cut)
+    if (left === 0 || toolCalled || !mayRestart(cut)) return Effect.fail(Option.some(all))
+    const from = call.target
+    call.cuts = new Map([...call.cuts, [Call.targetKey(from), LlmError.update(cut, { handedOut: false })]])
+    // Whoever is asked again has said when; another target has not.
+    const wait = restarts.targets > 1 ? undefined : cut.retryAfter
+    if (wait !== undefined && Duration.greaterThan(wait, defaultMaxRetryAfter)) return Effect.fail(Option.some(all))
+    const again = Call.on(call, reopen)
+    return Effect.matchEffect(wait === undefined ? again : Effect.zipRight(Effect.sleep(wait), again), {
+      onFailure: (error) => Effect.fail(Option.some(LlmError.both(all, error))),
+      onSuccess: (opened) =>
+        Effect.map(Effect.clock, (clock) => {
+          const to = call.target
+          if (Call.targetKey(from) !== Call.targetKey(to)) {
+            call.fallBack({ _tag: "FellBack", at: clock.unsafeCurrentTimeMillis(), from, to, because: cut._tag })
+          }
+          before = all
+          left -= 1
+          pull = opened.pull
+          return Chunk.of<StreamPart>({ _tag: "Restarted", provider: to.provider, model: to.model })
+        })
+    })
+  }
+
+  return Effect.suspend(() =>
+    Effect.matchEffect(pull, {
+      onSuccess: (chunk) => {
         toolCalled ||= Chunk.some(chunk, isToolCall)
-        return chunk
-      }),
-      Stream.catchAll((cut): Parts => {
-        const all = before === undefined ? cut : LlmError.both(before, cut)
-        if (restarts.left === 0 || toolCalled || !mayRestart(cut)) return Stream.fail(all)
-        const from = call.target
-        call.cuts.set(Call.targetKey(from), LlmError.update(cut, { handedOut: false }))
-        // Whoever is asked again has said when; another target has not.
-        const wait = restarts.targets > 1 ? undefined : cut.retryAfter
-        if (wait !== undefined && Duration.greaterThan(wait, defaultMaxRetryAfter)) return Stream.fail(all)
-        const again = Effect.locally(reopen, Call.current, call)
-        return Stream.unwrapScoped(
-          Effect.matchEffect(wait === undefined ? again : Effect.zipRight(Effect.sleep(wait), again), {
-            onFailure: (error) => Effect.fail(LlmError.both(all, error)),
-            onSuccess: (again) =>
-              Effect.map(Effect.clock, (clock) => {
-                const to = call.target
-                if (Call.targetKey(from) !== Call.targetKey(to)) {
-                  call.fallBack({ _tag: "FellBack", at: clock.unsafeCurrentTimeMillis(), from, to, because: cut._tag })
-                }
-                const restarted: StreamPart = { _tag: "Restarted", provider: to.provider, model: to.model }
-                return Stream.concat(
-                  Stream.make(restarted),
-                  restarting(again.parts, call, reopen, { ...restarts, left: restarts.left - 1 }, all)
-                )
-              })
-          })
-        )
-      })
-    )
-  })
+        return Effect.succeed(chunk)
+      },
+      onFailure: Option.match({ onNone: () => Effect.fail(Option.none()), onSome: restart })
+    })
+  )
+}

@@ -1,100 +1,153 @@
 /** The time limits of a stream: until its first output, and between outputs. */
-import type * as Chunk from "effect/Chunk"
-import * as Deferred from "effect/Deferred"
+import * as Chunk from "effect/Chunk"
+import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as FiberId from "effect/FiberId"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import { type LlmError, TimedOut, type TimeoutPhase } from "../LlmError.ts"
+import { TimedOut, type TimeoutPhase } from "../LlmError.ts"
+import type { Result, Source } from "../LlmProvider.ts"
 import type { Target } from "../Receipt.ts"
-import type { StreamPart } from "../StreamPart.ts"
+import { isOutput } from "../StreamPart.ts"
+import type { Pull } from "./opened.ts"
+import { after } from "./timer.ts"
 
 export interface Limits {
   readonly firstOutput?: Duration.Duration | undefined
   readonly idle?: Duration.Duration | undefined
 }
 
-type Parts = Chunk.Chunk<StreamPart>
-type End = Option.Option<LlmError>
-type Pull = Effect.Effect<Parts, End>
-
 /**
- * Fails a pull when output is too long in coming. Only the time in which the reader waits counts, so a slow reader is
- * nobody's fault; and only what `isFood` says is output feeds the timers, so pings and usage do not.
+ * Asks a source for its next parts and fails when output is too long in coming. Only the time in which the reader waits
+ * counts, so a slow reader is nobody's fault; and only output feeds the timers, not pings and usage.
  *
- * The pull runs on a fiber of its own, and a reader who stops waiting for it and comes back waits for the same one, so
- * nothing is lost in between. One timer serves the whole stream: it is started anew only where it would come too late,
- * since racing each pull against a timer of its own would cost more than decoding what it brings.
+ * A reader who stops waiting and comes back waits for what was asked for already, so nothing is lost in between. One
+ * timer serves the whole stream: it is started anew only where it would come too late.
  */
-export const watched = (
-  pull: Pull,
+export const patient = (
+  source: Source,
   limits: Limits,
-  target: Target,
-  isFood: (chunk: Parts) => boolean
-): Effect.Effect<Pull, never, Scope.Scope> => {
-  if (limits.firstOutput === undefined && limits.idle === undefined) return Effect.succeed(pull)
-  return Effect.gen(function*() {
-    const scope = yield* Effect.scope
-    const clock = yield* Effect.clock
-    const now = () => clock.unsafeCurrentTimeMillis()
+  target: Target
+): Effect.Effect<Pull, never, Scope.Scope> =>
+  Effect.flatMap(Effect.clock, (clock) => {
+    const waiting = new Waiting(source, limits, target, clock)
+    const pull = Effect.suspend(() => waiting.ask())
+    return Effect.as(Effect.addFinalizer(() => Effect.sync(() => waiting.stop())), pull)
+  })
 
-    let phase: TimeoutPhase = "firstOutput"
-    let limit = limits.firstOutput
-    /** What the reader has waited since the last output, up to `waitingSince`. */
-    let waited = 0
-    let waitingSince: number | undefined
-    let pulling: Deferred.Deferred<Parts, End> | undefined
-    /** When the timer looks next. */
-    let alarm: number | undefined
+class Waiting {
+  private readonly source: Source
+  private readonly target: Target
+  private readonly limits: Limits
+  private readonly clock: Clock.Clock
+  private phase: TimeoutPhase = "firstOutput"
+  private limit: Duration.Duration | undefined
+  /** What the reader has waited since the last output, up to `since`. */
+  private waited = 0
+  /** Since when the reader has been waiting, if it is. */
+  private since: number | undefined
+  private resume: ((effect: Result) => void) | undefined
+  /** Whether the source has been asked and has not yet answered. */
+  private asked = false
+  /** What it answered while nobody waited. */
+  private ready: Result | undefined
+  private cancel: (() => void) | undefined
+  /** When the timer looks. */
+  private alarm = Infinity
 
-    const stopWaiting = () => {
-      if (waitingSince !== undefined) waited += now() - waitingSince
-      waitingSince = undefined
+  constructor(source: Source, limits: Limits, target: Target, clock: Clock.Clock) {
+    this.source = source
+    this.limits = limits
+    this.target = target
+    this.clock = clock
+    this.limit = limits.firstOutput
+  }
+
+  ask(): Pull {
+    if (this.ready === undefined && !this.asked) {
+      this.asked = true
+      this.since = this.now()
+      this.source.next(this.answered)
     }
-    const deadline = (): number | undefined =>
-      limit === undefined || waitingSince === undefined ? undefined : waitingSince + Duration.toMillis(limit) - waited
-
-    const watch = (mine: number): Effect.Effect<void> =>
-      Effect.flatMap(Effect.sleep(Math.max(0, mine - now())), () => {
-        // Another timer has been started, which looks sooner.
-        if (alarm !== mine) return Effect.void
-        const due = deadline()
-        alarm = undefined
-        if (due === undefined || pulling === undefined) return Effect.void
-        if (due > now()) return watch(alarm = due)
-        return Effect.asVoid(
-          Deferred.fail(pulling, Option.some(new TimedOut({ ...target, phase, ...(limit && { limit }) })))
-        )
-      })
-    const arm = Effect.suspend(() => {
-      const due = deadline()
-      if (due === undefined || (alarm !== undefined && alarm <= due)) return Effect.void
-      return Effect.forkIn(watch(alarm = due), scope)
-    })
-
-    const arrived = (chunk: Parts) => {
-      stopWaiting()
-      pulling = undefined
-      if (isFood(chunk)) {
-        phase = "idle"
-        limit = limits.idle
-        waited = 0
-      }
-      return chunk
+    const { ready } = this
+    if (ready !== undefined) {
+      this.ready = undefined
+      this.since = undefined
+      return ready
     }
+    return this.wait
+  }
 
-    return Effect.suspend(() => {
-      waitingSince = now()
-      const done = pulling ?? Deferred.unsafeMake<Parts, End>(FiberId.none)
-      const begin = pulling === undefined ? Effect.forkIn(Deferred.complete(done, pull), scope) : Effect.void
-      pulling = done
-      return begin.pipe(
-        Effect.zipRight(arm),
-        Effect.zipRight(Deferred.await(done)),
-        Effect.map(arrived),
-        Effect.onInterrupt(() => Effect.sync(stopWaiting))
-      )
+  private readonly wait: Pull = Effect.async((resume) => {
+    // The runtime may have let others run since the source was asked.
+    const { ready } = this
+    if (ready !== undefined) {
+      this.ready = undefined
+      return resume(ready)
+    }
+    this.since = this.now()
+    this.resume = resume
+    this.arm()
+    return Effect.sync(() => {
+      this.pause()
+      this.resume = undefined
     })
   })
+
+  private readonly answered = (result: Result): void => {
+    this.asked = false
+    this.pause()
+    if (Exit.isSuccess(result) && Chunk.some(result.value, isOutput)) {
+      this.phase = "idle"
+      this.limit = this.limits.idle
+      this.waited = 0
+    }
+    const { resume } = this
+    if (resume === undefined) this.ready = result
+    else {
+      this.resume = undefined
+      resume(result)
+    }
+  }
+
+  private now(): number {
+    return this.clock.unsafeCurrentTimeMillis()
+  }
+
+  private pause(): void {
+    if (this.since !== undefined) this.waited += this.now() - this.since
+    this.since = undefined
+  }
+
+  private due(): number {
+    return this.limit === undefined || this.since === undefined
+      ? Infinity
+      : this.since + Duration.toMillis(this.limit) - this.waited
+  }
+
+  private arm(): void {
+    const due = this.due()
+    if (due >= this.alarm) return
+    this.cancel?.()
+    this.alarm = due
+    this.cancel = after(this.clock, due - this.now(), () => {
+      this.alarm = Infinity
+      this.cancel = undefined
+      const { limit, phase, resume, target } = this
+      if (resume === undefined || limit === undefined) return
+      if (this.due() > this.now()) return this.arm()
+      this.resume = undefined
+      this.pause()
+      resume(Exit.fail(Option.some(new TimedOut({ ...target, phase, limit }))))
+    })
+  }
+
+  /** The stream is over: nobody waits any more. */
+  stop(): void {
+    this.cancel?.()
+    this.cancel = undefined
+    this.alarm = Infinity
+    this.limit = undefined
+  }
 }

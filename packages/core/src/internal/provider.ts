@@ -4,25 +4,32 @@
  * A service has a raw side, which must run inside a call and adds to it, and a public side, where each use is a call.
  * Layers that wrap layers build on the raw side, so however many policies are stacked, there is one call and one receipt.
  */
+import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as LlmError from "../LlmError.ts"
-import type { Opened, Service, TargetInfo } from "../LlmProvider.ts"
+import type { Service, TargetInfo } from "../LlmProvider.ts"
 import type { LlmRequest } from "../LlmRequest.ts"
-import type { LlmResponse } from "../LlmResponse.ts"
+import type { FinishReason, LlmResponse, Usage } from "../LlmResponse.ts"
+import type { Outcome } from "../Receipt.ts"
 import type { StreamPart } from "../StreamPart.ts"
 import * as Call from "./call.ts"
 import { commit } from "./commit.ts"
-import { follow, mapFinish } from "./follow.ts"
+import { follow } from "./follow.ts"
+import { through } from "./gate.ts"
+import { localOf } from "./local.ts"
+import { type Ended, OpenedStream } from "./opened.ts"
+import * as Spans from "./spans.ts"
 
 /** The raw side. */
 export interface Raw {
   readonly generate: (request: LlmRequest) => Effect.Effect<LlmResponse, LlmError.LlmError>
-  readonly open: (request: LlmRequest) => Effect.Effect<Opened, LlmError.LlmError, Scope.Scope>
+  readonly open: (request: LlmRequest) => Effect.Effect<OpenedStream, LlmError.LlmError, Scope.Scope>
 }
 
 /**
@@ -41,7 +48,12 @@ export const targetsOf = (service: Service): readonly [TargetInfo, ...Array<Targ
 export const rawOf = (service: Service): Raw =>
   raws.get(service) ?? leaf(targetsOf(service)[0], {
     generate: (request) => service.generate(request),
-    open: (request) => Effect.flatMap(service.open(request), ({ parts }) => commit(parts, targetsOf(service)[0], {}))
+    open: (request) =>
+      Effect.flatMap(service.open(request), (opened) =>
+        Effect.flatMap(
+          opened instanceof OpenedStream ? Effect.succeed(opened.pull) : Stream.toPull(opened.parts),
+          (pull) => commit(pull, targetsOf(service)[0], request.idempotent)
+        ))
   }, "by hand")
 
 /** The public side: each use of it is one call. */
@@ -58,7 +70,6 @@ export const fromRaw = (
     open: (request) =>
       Call.inCall(
         raw.open(request),
-        "call",
         requested,
         (opened, call) => follow(opened, call, raw.open(request), targets.length)
       )
@@ -86,19 +97,37 @@ export const leaf = (info: TargetInfo, run: Raw, by: "make" | "by hand"): Raw =>
   /** Runs `use` as an attempt of the current call. */
   const attempt = <A, R>(
     request: LlmRequest,
-    use: (call: Call.Call, end: EndAttempt) => Effect.Effect<A, LlmError.LlmError, R>
+    kind: "generate" | "open",
+    use: (call: Call.Call, attempt: Begun) => Effect.Effect<A, LlmError.LlmError, R>
   ) =>
     Effect.withFiberRuntime<A, LlmError.LlmError, R>((fiber) => {
       const call = Call.live(fiber)
       if (call === undefined) return Effect.dieMessage("the raw side of a provider runs inside a call")
       const before = call.attempts.length
       const startedAt = Call.nowOf(fiber)
-      const begun = by === "make" ? call.begin(target, request.idempotent, startedAt) : undefined
-      return use(call, (outcome, answered) => {
-        if (begun === undefined && call.attempts.length > before) return
-        const recorded = begun ?? call.begin(answered ?? target, request.idempotent, startedAt)
-        call.end(recorded, outcome, Call.nowOf(fiber))
+      const local = localOf(fiber)
+      const begun = by === "make" ? call.begin(target, request.idempotent, startedAt, local) : undefined
+      // Of what may be a wrapper, the span is written when it is known that it was none.
+      const nanos = begun === undefined ? Spans.nanosOf(fiber) : undefined
+      if (begun !== undefined) begun.trace = Spans.attemptStarted(fiber, info, request, kind, begun)
+      let firstOutput: number | undefined
+      const used = use(call, {
+        opened: () => {
+          firstOutput = Call.nowOf(fiber)
+          if (begun !== undefined) call.firstOutput(begun, firstOutput)
+        },
+        end: (outcome, usage, finishReason, answered) => {
+          if (begun === undefined && call.attempts.length > before) return
+          const recorded = begun ?? call.begin(answered ?? target, request.idempotent, startedAt, local)
+          if (nanos !== undefined) {
+            recorded.trace = Spans.attemptStarted(fiber, recorded.target, request, kind, recorded, nanos)
+          }
+          if (finishReason !== undefined) Spans.finished(recorded.trace, finishReason)
+          if (recorded.firstOutput === undefined && firstOutput !== undefined) call.firstOutput(recorded, firstOutput)
+          call.end(recorded, outcome, Call.nowOf(fiber), usage)
+        }
       })
+      return begun?.trace === undefined ? used : Spans.inside(used, begun.trace)
     })
 
   /** What a failure must say of the request, on the way of opening and in the middle of the stream alike. */
@@ -108,73 +137,126 @@ export const leaf = (info: TargetInfo, run: Raw, by: "make" | "by hand"): Raw =>
     generate: (request) =>
       attempt(
         request,
-        (_, end) =>
-          Effect.onExit(Effect.mapError(Effect.suspend(() => run.generate(request)), mark(request)), (exit) => {
-            if (Exit.isSuccess(exit)) end({ _tag: "Answered", model: exit.value.model }, exit.value)
-            else end(Call.outcomeOfCause(exit.cause))
-            return Effect.void
-          })
+        "generate",
+        (_, { end }) =>
+          through(
+            [() =>
+              Exit.succeed((exit) => {
+                if (Exit.isSuccess(exit)) {
+                  const { finishReason, model, usage } = exit.value
+                  end({ _tag: "Answered", model }, usage, finishReason, exit.value)
+                  return exit
+                }
+                end(Call.outcomeOfCause(exit.cause), usageIn(exit.cause))
+                return request.idempotent ? exit : Exit.failCause(Cause.map(exit.cause, notIdempotent))
+              })],
+            Effect.suspend(() => run.generate(request)),
+            undefined
+          )
       ),
     open: (request) =>
       attempt(
         request,
-        (call, end) =>
-          inOwnScope(Effect.suspend(() => run.open(request)), call.whenCut === "buffer", mark(request), target, end)
+        "open",
+        (call, attempt) => {
+          const open = Effect.mapError(Effect.suspend(() => run.open(request)), mark(request))
+          return inOwnScope(call.whenCut === "buffer" ? Effect.flatMap(open, whole) : open, target, attempt)
+        }
       )
   }
 }
 
-/** Ends an attempt, with what is known by then of who answered. */
-type EndAttempt = (outcome: Parameters<Call.Call["end"]>[1], answered?: TargetInfo) => void
+/** An attempt that is being recorded. */
+interface Begun {
+  /** The stream has given its first output. */
+  readonly opened: () => void
+  /** It has ended, with what is known by then of the tokens and of who answered. */
+  readonly end: (
+    outcome: Outcome,
+    usage?: Usage | undefined,
+    finishReason?: FinishReason | undefined,
+    answered?: TargetInfo
+  ) => void
+}
+
+/** The tokens that a failure tells of. */
+const usageIn = (cause: Cause.Cause<LlmError.LlmError>): Usage | undefined => {
+  const failure = Option.getOrUndefined(Cause.failureOption(cause))
+  return failure !== undefined && "usage" in failure ? failure.usage : undefined
+}
 
 /**
  * Opens a stream in a scope of its own, so that a failed attempt lets go of its socket at once and not only when the
- * whole call ends, and tells how the stream ends. Where the reader wants it whole, it is read to its end here, so that a
- * cut is a failure of opening.
+ * whole call ends, and tells how the stream ends.
  */
 const inOwnScope = (
-  open: Effect.Effect<Opened, LlmError.LlmError, Scope.Scope>,
-  whole: boolean,
-  mark: (error: LlmError.LlmError) => LlmError.LlmError,
+  open: Effect.Effect<OpenedStream, LlmError.LlmError, Scope.Scope>,
   target: TargetInfo,
-  end: EndAttempt
-): Effect.Effect<Opened, LlmError.LlmError, Scope.Scope> =>
+  { end, opened: opens }: Begun
+): Effect.Effect<OpenedStream, LlmError.LlmError, Scope.Scope> =>
   Effect.uninterruptibleMask((restore) =>
-    Effect.gen(function*() {
-      const scope = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.sequential)
-      yield* Scope.addFinalizer(scope, Effect.sync(() => end({ _tag: "Interrupted" })))
-      const exit = yield* Effect.exit(restore(Scope.extend(whole ? Effect.flatMap(open, buffered) : open, scope)))
-      if (Exit.isFailure(exit)) {
-        const failure = Exit.mapError(exit, mark)
-        if (Exit.isFailure(failure)) end(Call.outcomeOfCause(failure.cause))
-        yield* Scope.close(scope, exit)
-        return yield* failure
-      }
-      return {
-        parts: exit.value.parts.pipe(
-          Stream.mapError(mark),
-          // A connection that failed is closed now, not when whoever takes over has finished.
-          Stream.tapErrorCause((cause) =>
-            Effect.suspend(() => {
-              end(Call.outcomeOfCause(cause))
-              return Scope.close(scope, Exit.failCause(cause))
-            })
-          ),
-          (parts) =>
-            mapFinish(parts, (finish) => {
-              end({ _tag: "Answered", model: finish.model ?? target.model })
-              return finish
-            })
-        )
-      }
-    })
+    Effect.flatMap(
+      Effect.scope,
+      (outer) =>
+        Effect.flatMap(Scope.fork(outer, ExecutionStrategy.sequential), (scope) =>
+          Effect.matchCauseEffect(restore(Scope.extend(open, scope)), {
+            onFailure: (cause) => {
+              end(Call.outcomeOfCause(cause), usageIn(cause))
+              return Effect.zipRight(Scope.close(scope, Exit.failCause(cause)), Effect.failCause(cause))
+            },
+            onSuccess: (opened) => {
+              opens()
+              const told = opened.onEnd((ended) => {
+                if (ended._tag === "Answered") {
+                  end({ _tag: "Answered", model: ended.model ?? target.model }, ended.usage, ended.finishReason)
+                  return Effect.void
+                }
+                end(outcomeOf(ended), ended._tag === "Died" ? undefined : ended.usage)
+                // A connection that failed is closed now, not when whoever takes over has finished.
+                return ended._tag === "Interrupted" ? Effect.void : Scope.close(scope, Exit.void)
+              })
+              const left = Effect.suspend(() =>
+                opened.end({ _tag: "Interrupted", streamed: true, usage: opened.usage() })
+              )
+              return Effect.zipRight(Effect.zipRight(told, Scope.addFinalizer(scope, left)), Effect.succeed(opened))
+            }
+          }))
+    )
   )
 
+const outcomeOf = (ended: Exclude<Ended, { _tag: "Answered" }>): Outcome => {
+  switch (ended._tag) {
+    case "Failed":
+      return Call.outcomeOfCause(Cause.fail(ended.error as LlmError.LlmError))
+    case "Died":
+      return Call.outcomeOfCause(Cause.die(undefined))
+    case "Interrupted":
+      return Call.outcomeOfCause(Cause.empty)
+  }
+}
+
 /** Reads a stream to its end. What fails on the way was handed to nobody. */
-const buffered = ({ parts }: Opened): Effect.Effect<Opened, LlmError.LlmError> =>
-  Stream.runCollect(parts).pipe(
-    Effect.mapError((error) =>
-      error._tag === "AllTargetsFailed" ? error : LlmError.update(error, { handedOut: false, partial: "" })
-    ),
-    Effect.map((all: Chunk.Chunk<StreamPart>) => ({ parts: Stream.fromChunk(all) }))
-  )
+const whole = (opened: OpenedStream): Effect.Effect<OpenedStream, LlmError.LlmError> => {
+  let all: Chunk.Chunk<StreamPart> = Chunk.empty()
+  const read: Effect.Effect<OpenedStream, LlmError.LlmError> = Effect.matchEffect(opened.pull, {
+    onSuccess: (chunk) => {
+      all = Chunk.appendAll(all, chunk)
+      return read
+    },
+    onFailure: Option.match({
+      onSome: (error) =>
+        Effect.fail(
+          error._tag === "AllTargetsFailed" ? error : LlmError.update(error, { handedOut: false, partial: "" })
+        ),
+      onNone: () => {
+        let read = false
+        return Effect.succeed(opened.withPull(Effect.suspend(() => {
+          if (read) return Effect.fail(Option.none())
+          read = true
+          return Effect.succeed(all)
+        })))
+      }
+    })
+  })
+  return read
+}

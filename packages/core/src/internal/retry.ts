@@ -10,7 +10,11 @@ import * as Disposition from "../Disposition.ts"
 import * as LlmError from "../LlmError.ts"
 import type { Exponential, RetrySpec } from "../RetrySpec.ts"
 import * as Backoff from "./backoff.ts"
+import * as Budget from "./budget.ts"
 import * as Call from "./call.ts"
+import { deadlineOf } from "./deadline.ts"
+import type { AnyFiber } from "./gate.ts"
+import { localOf } from "./local.ts"
 
 /** The parts of a policy that are functions, so that no spec can hold them. */
 export interface Parts {
@@ -30,7 +34,7 @@ export interface State {
 }
 
 /** Why a failure is not repeated. */
-export type GiveUp = "notRetryable" | "attempts" | "elapsed" | "retryAfter" | "schedule" | "elsewhere"
+export type GiveUp = "notRetryable" | "attempts" | "elapsed" | "retryAfter" | "schedule" | "elsewhere" | "budget"
 
 export type Decision =
   | { readonly _tag: "GiveUp"; readonly because: GiveUp }
@@ -50,6 +54,8 @@ export const millisOr = (duration: Duration.Duration | undefined, otherwise: num
 /** What a decision depends on besides the policy and the failure. */
 interface Facts {
   readonly now: number
+  /** When the time of the whole call is up. */
+  readonly deadline: number
   /** Chance, in [0, 1). */
   readonly u: number
   /** Whether another target of a fallback would take over after a failure. */
@@ -60,7 +66,7 @@ interface Facts {
 
 /** Everything a policy decides. */
 const decide = (spec: RetrySpec, parts: Parts, state: State, failure: unknown, facts: Facts): Decision => {
-  const { delay, elsewhere, now, u } = facts
+  const { deadline, delay, elsewhere, now, u } = facts
   let pace: Disposition.Pace | undefined
   let hint: Duration.Duration | undefined
   if (LlmError.is(failure)) {
@@ -83,9 +89,9 @@ const decide = (spec: RetrySpec, parts: Parts, state: State, failure: unknown, f
   const range = Backoff.spread(spec.jitter, raw, base, state.previous === 0 ? base : state.previous, cap)
 
   const startedAt = state.startedAt ?? now
-  const left = spec.within === undefined ? Infinity : startedAt + Duration.toMillis(spec.within) - now
+  const end = spec.within === undefined ? deadline : Math.min(deadline, startedAt + Duration.toMillis(spec.within))
   const asked = spec.maxRetryAfter === undefined || hint === undefined ? undefined : Duration.toMillis(hint)
-  const wait = Backoff.draw(range, u, asked, millisOr(spec.maxRetryAfter, Infinity), left)
+  const wait = Backoff.draw(range, u, asked, millisOr(spec.maxRetryAfter, Infinity), end - now)
   if (wait._tag === "TooLong") return giveUp(wait.because)
   return {
     _tag: "Again",
@@ -99,27 +105,67 @@ const exponentialDelay = (backoff: Exponential, own: Duration.Duration | undefin
   return { base, raw: Backoff.exponential(base, backoff.factor, n, cap) }
 }
 
-/** Draws the chance that a decision needs, asks the caller's schedule where there is one, and decides. */
+/** Draws the chance that a decision needs, asks the caller's schedule where there is one, decides, and pays. */
 export const next = (
   spec: RetrySpec,
   parts: Parts,
   state: State,
   failure: unknown,
   now: number
-): Effect.Effect<Decision> =>
-  Effect.withFiberRuntime((fiber) => {
-    const elsewhere = fiber.getFiberRef(Call.elsewhere)
-    const chance = spec.jitter === "none" ? Effect.succeed(0) : Random.next
-    const { schedule } = parts
-    if (schedule === undefined) {
-      return Effect.map(chance, (u) => decide(spec, parts, state, failure, { now, u, elsewhere, delay: 0 }))
-    }
-    return Effect.zipWith(chance, schedule.step(now, failure as never, state.schedule), (u, [inner, _, decision]) => {
-      if (ScheduleDecision.isDone(decision)) return giveUp("schedule")
-      const delay = Math.max(0, ScheduleIntervals.start(decision.intervals) - now)
-      return decide(spec, parts, { ...state, schedule: inner }, failure, { now, u, elsewhere, delay })
-    })
+): Effect.Effect<Decision> => Effect.withFiberRuntime((fiber) => nextOn(fiber, spec, parts, state, failure, now))
+
+const nextOn = (
+  fiber: AnyFiber,
+  spec: RetrySpec,
+  parts: Parts,
+  state: State,
+  failure: unknown,
+  now: number
+): Effect.Effect<Decision> => {
+  const deciding = decideOn(fiber, spec, parts, state, failure, now)
+  return localOf(fiber).budget === undefined
+    ? deciding
+    : Effect.flatMap(deciding, (decision) => paid(fiber, parts, failure, decision))
+}
+
+/** What is decided where a budget has to pay for it. It is asked before the wait, so that nobody waits for nothing. */
+const paid = (fiber: AnyFiber, parts: Parts, failure: unknown, decision: Decision): Effect.Effect<Decision> => {
+  if (decision._tag === "GiveUp") return Effect.succeed(decision)
+  const error = LlmError.is(failure) ? failure : undefined
+  const asked = error?._tag === "AllTargetsFailed" ? error.last : error
+  const target = asked && { provider: asked.provider, model: asked.model }
+  return Effect.map(
+    Budget.withdraw(fiber, "retry", target, error && parts.classify(error).pace),
+    (granted) => granted ? decision : giveUp("budget")
+  )
+}
+
+const nobody = () => false
+
+const decideOn = (
+  fiber: AnyFiber,
+  spec: RetrySpec,
+  parts: Parts,
+  state: State,
+  failure: unknown,
+  now: number
+): Effect.Effect<Decision> => {
+  const { elsewhere = nobody } = localOf(fiber)
+  const end = deadlineOf(fiber)?.at ?? Infinity
+  const facts = { now, elsewhere, deadline: end, u: 0, delay: 0 }
+  const { schedule } = parts
+  if (schedule === undefined) {
+    return spec.jitter === "none"
+      ? Effect.succeed(decide(spec, parts, state, failure, facts))
+      : Effect.map(Random.next, (u) => decide(spec, parts, state, failure, { ...facts, u }))
+  }
+  const chance = spec.jitter === "none" ? Effect.succeed(0) : Random.next
+  return Effect.zipWith(chance, schedule.step(now, failure as never, state.schedule), (u, [inner, _, decision]) => {
+    if (ScheduleDecision.isDone(decision)) return giveUp("schedule")
+    const delay = Math.max(0, ScheduleIntervals.start(decision.intervals) - now)
+    return decide(spec, parts, { ...state, schedule: inner }, failure, { ...facts, u, delay })
   })
+}
 
 export const initial = (parts: Parts, startedAt?: number): State => ({
   failures: 0,
@@ -127,3 +173,31 @@ export const initial = (parts: Parts, startedAt?: number): State => ({
   startedAt,
   schedule: parts.schedule?.initial
 })
+
+/** Reasons to give up that say nothing against another try: it was never for this policy to repeat. */
+const unspent: ReadonlySet<GiveUp> = new Set(["notRetryable", "elsewhere"])
+
+/** A failure that a policy has given up on is marked, so that no policy further out repeats it. */
+const spend = <E>(failure: E): E => LlmError.is(failure) ? LlmError.update(failure, { spent: true }) : failure
+
+/** Runs an effect until it succeeds or the policy gives up. Costs next to nothing until there is a failure. */
+export const run = <A, E, R>(self: Effect.Effect<A, E, R>, spec: RetrySpec, parts: Parts): Effect.Effect<A, E, R> => {
+  const attempt = (state: State): Effect.Effect<A, E, R> =>
+    Effect.catchAll(self, (failure) =>
+      Effect.withFiberRuntime<A, E, R>((fiber) => {
+        const now = Call.nowOf(fiber)
+        return Effect.flatMap(nextOn(fiber, spec, parts, state, failure, now), (decision) => {
+          if (decision._tag === "GiveUp") {
+            return Effect.fail(unspent.has(decision.because) ? failure : spend(failure))
+          }
+          if (decision.wait === 0) return attempt(decision.state)
+          const wait = Duration.millis(decision.wait)
+          const because = Predicate.hasProperty(failure, "_tag") ? String(failure._tag) : "failure"
+          Call.live(fiber)?.waits(wait, because, now)
+          return Effect.flatMap(Effect.sleep(wait), () => attempt(decision.state))
+        })
+      }))
+  return spec.within === undefined
+    ? attempt(initial(parts))
+    : Effect.withFiberRuntime<A, E, R>((fiber) => attempt(initial(parts, Call.nowOf(fiber))))
+}

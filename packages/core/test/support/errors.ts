@@ -83,12 +83,35 @@ const provider = (fields: Omit<typeof common, "receipt"> & { readonly receipt?: 
   RequestTooLarge: new LlmError.RequestTooLarge(fields)
 })
 
+const refusal = (fields: Omit<typeof common, "receipt"> & { readonly receipt?: Receipt.Receipt }) => ({
+  CircuitOpen: new LlmError.CircuitOpen({ ...fields, circuit: "openai/gpt-4o", state: "open" }),
+  DeadlineExceeded: new LlmError.DeadlineExceeded({
+    ...fields,
+    reason: "tooNear",
+    limit: Duration.seconds(20),
+    sent: false
+  }),
+  QuotaExceeded: new LlmError.QuotaExceeded({ ...fields, quota: "tokens per minute" }),
+  BulkheadFull: new LlmError.BulkheadFull({ ...fields, limit: 10, queue: 100 }),
+  NoHealthyKey: new LlmError.NoHealthyKey({ ...fields, keys: 3 }),
+  SpendLimitExceeded: new LlmError.SpendLimitExceeded({
+    ...fields,
+    limit: 5,
+    used: 4.98,
+    estimate: 0.05,
+    currency: "USD",
+    window: "day"
+  })
+})
+
 const { receipt: _, ...bare } = common
 const each = provider(bare)
+const own = { ...bare, partial: "", handedOut: false, idempotent: true, spent: false }
 
 /** One of every class; that it has every tag is for the compiler to check. */
 export const samples: ByTag = {
   ...provider(common),
+  ...refusal(common),
   AllTargetsFailed: new LlmError.AllTargetsFailed({
     failures: [LlmError.update(each.RateLimited, { receipt }), each.StreamInterrupted, each.ContextLengthExceeded],
     untried: 2,
@@ -99,6 +122,7 @@ export const samples: ByTag = {
 
 /** Failures as they come from a provider's layer: safe to repeat, with no word on retrying, and no policy has seen them. */
 export const plain = {
-  ...provider({ ...bare, partial: "", handedOut: false, idempotent: true, spent: false }),
+  ...provider(own),
+  ...refusal(own),
   ConnectionFailed: new LlmError.ConnectionFailed({ ...openAi, sent: false })
 }

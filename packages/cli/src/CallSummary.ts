@@ -35,14 +35,14 @@ export const Answered = Schema.Struct({
  * @category models
  */
 export const Unanswered = Schema.Struct({
-  errors: Schema.NonEmptyArray(LlmError.ProviderError),
+  errors: Schema.NonEmptyArray(LlmError.TargetError),
   receipt: Receipt.Receipt
 })
 
-const failuresOf = (error: LlmError.LlmError): readonly [LlmError.ProviderError, ...Array<LlmError.ProviderError>] =>
+const failuresOf = (error: LlmError.LlmError): readonly [LlmError.TargetError, ...Array<LlmError.TargetError>] =>
   error._tag === "AllTargetsFailed" ? [error.failures[0], ...error.failures.slice(1)] : [error]
 
-const wordsFor = (failure: LlmError.ProviderError): string =>
+const wordsFor = (failure: LlmError.TargetError): string =>
   Text.oneLine(failure.message) +
   (failure.retryAfter === undefined ? "" : ` (asks to wait ${Durations.short(failure.retryAfter)})`)
 
@@ -53,15 +53,14 @@ const notAsked = (targets: ReadonlyArray<Receipt.Target>, { attempts }: Receipt.
   return names.length === 0 ? [] : [`not asked, since the last failure would have met them too: ${names.join(", ")}`]
 }
 
-const receiptLines = (receipt: Receipt.Receipt, width: number): ReadonlyArray<Text.Line> => [
-  ...(receipt.attempts.length > 1 ? [...Timeline.lines(receipt, width), []] : []),
-  ...Timeline.summary(receipt, width)
+/** A call that went well at once needs no picture. */
+const receiptLines = (receipt: Receipt.Receipt, width: number, usage?: LlmResponse.Usage): ReadonlyArray<Text.Line> => [
+  ...(receipt.attempts.length > 1 || receipt.refusals !== undefined ? [...Timeline.lines(receipt, width), []] : []),
+  ...Timeline.summary(receipt, width, usage)
 ]
 
-const tokens = ({ inputTokens, outputTokens }: LlmResponse.Usage): ReadonlyArray<Text.Line> =>
-  inputTokens === undefined || outputTokens === undefined
-    ? []
-    : [Timeline.field("tokens", Text.span(`${inputTokens} in, ${outputTokens} out`))]
+const hasTokens = ({ inputTokens, outputTokens }: LlmResponse.Usage): boolean =>
+  inputTokens !== undefined || outputTokens !== undefined
 
 /**
  * The receipt of a call that was answered, on standard error.
@@ -74,8 +73,7 @@ export const summary = (
   { err }: Io
 ): void =>
   Terminal.print(err, [
-    ...receiptLines(receipt, Terminal.widthOf(err)),
-    ...tokens(usage),
+    ...receiptLines(receipt, Terminal.widthOf(err), hasTokens(receipt.usage) ? receipt.usage : usage),
     ...(finishReason === "stop" ? [] : [Timeline.field("finished", Text.span(finishReason, "busy"))])
   ])
 

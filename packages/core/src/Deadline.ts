@@ -1,0 +1,94 @@
+/**
+ * The time that a whole call has, with everything in it: all attempts, waits and fallbacks.
+ *
+ * @since 0.1.0
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Call from "./internal/call.ts"
+import { refuse } from "./internal/ended.ts"
+import type { AnyFiber, Gate } from "./internal/gate.ts"
+import { limit as limitOf } from "./internal/limit.ts"
+import { localOf } from "./internal/local.ts"
+import * as Pipeline from "./internal/pipeline.ts"
+import * as LlmError from "./LlmError.ts"
+import * as Options from "./Options.ts"
+import type { Policy, Subject } from "./Policy.ts"
+
+/**
+ * Gives what it is put around a time. When it is up, all inside is interrupted, and `DeadlineExceeded` follows when that
+ * has let go; it says whether a request was under way (`sent`).
+ *
+ * Policies inside know the time: a retry starts no wait that would end at it or past it, a quota and a bulkhead refuse at
+ * once what could not be admitted in time, a fallback may pass over a target that is usually too slow. Of deadlines inside
+ * one another the nearest counts. Around a stream it is the time to the first output; with `whenCut: "buffer"`, and so
+ * with `via: "stream"`, that is the whole answer.
+ *
+ * `Policy.timeout` limits one attempt, and another may follow it; after a deadline nothing does.
+ *
+ * @example
+ * ```ts
+ * import { Deadline, Policy, Retry } from "perdure"
+ *
+ * const patient = Policy.compose(Deadline.make("60 seconds"), Policy.retry(Retry.standard))
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (limit: Duration.DurationInput): Policy<unknown, LlmError.DeadlineExceeded> => {
+  const checked = Options.duration("Deadline.make(limit)", limit)
+  return Pipeline.policy(
+    [{ name: "deadline", settings: Duration.format(checked) }],
+    [Pipeline.gate(Call.track), Pipeline.gate(gate(checked))]
+  )
+}
+
+/**
+ * The time that is left to the current fiber, if it has a deadline; never less than zero.
+ *
+ * @since 0.1.0
+ * @category reading
+ */
+export const remaining: Effect.Effect<Option.Option<Duration.Duration>> = Effect.withFiberRuntime((fiber) => {
+  const { deadline } = localOf(fiber)
+  return Effect.succeed(
+    deadline === undefined ? Option.none() : Option.some(Duration.millis(Math.max(0, deadline.at - Call.nowOf(fiber))))
+  )
+})
+
+const gate = (limit: Duration.Duration): Gate => {
+  const millis = Duration.toMillis(limit)
+  return (fiber, subject) => {
+    const local = localOf(fiber)
+    const outer = local.deadline
+    const now = Call.nowOf(fiber)
+    // One around this is up earlier, and its own timer sees to that.
+    if (outer !== undefined && outer.at <= now + millis) {
+      return outer.at > now ? stay : refuse(fiber, exceeded(fiber, subject, outer.limit, false))
+    }
+    const call = Call.live(fiber)
+    const before = call?.attempts.length ?? 0
+    const leave = limitOf(fiber, millis, () => {
+      const underWay = call?.since(before, fiber).filter(({ outcome }) => outcome === undefined) ?? []
+      const failure = exceeded(fiber, subject, limit, underWay.length > 0)
+      for (const attempt of underWay) attempt.cut ??= failure
+      return failure
+    })
+    local.deadline = { at: now + millis, limit }
+    const restored = (exit: Exit.Exit<any, any>) => {
+      local.deadline = outer
+      return leave(exit)
+    }
+    return Exit.succeed(leave.apart === undefined ? restored : Object.assign(restored, { apart: leave.apart }))
+  }
+}
+
+const stay = Exit.succeed((exit: Exit.Exit<any, any>) => exit)
+
+const exceeded = (fiber: AnyFiber, subject: Subject | undefined, limit: Duration.Duration, sent: boolean) => {
+  const { model, provider } = Call.live(fiber)?.target ?? subject?.target ?? { provider: "unknown", model: "unknown" }
+  return LlmError.refusal(LlmError.DeadlineExceeded, { provider, model, reason: "passed", limit, sent })
+}

@@ -1,0 +1,289 @@
+/** Circuit breakers at work: the machine of `breaker.ts` over a store, as a gate. */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as PubSub from "effect/PubSub"
+import type * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
+import type { Counts, Options, Service, Status, Transition } from "../CircuitBreaker.ts"
+import type * as CircuitStore from "../CircuitStore.ts"
+import * as LlmError from "../LlmError.ts"
+import type * as Policy from "../Policy.ts"
+import * as Breaker from "./breaker.ts"
+import * as Call from "./call.ts"
+import { refuse } from "./ended.ts"
+import { type AnyFiber, type Gate, type Leave, stay, through } from "./gate.ts"
+import { type LastResort, localOf } from "./local.ts"
+import { type Ended, endedOf, OpenedStream } from "./opened.ts"
+import { type Driver, next } from "./openings.ts"
+import * as Pipeline from "./pipeline.ts"
+
+/** Options that have been checked. */
+export interface Checked extends Breaker.Settings {
+  readonly openFor: number | Schedule.Schedule<unknown, number>
+  readonly counts: Counts
+  readonly key: (subject: Policy.Subject | undefined) => string
+  readonly name: string
+  /** Whether it matters how long calls take. */
+  readonly timed: boolean
+  readonly step: Policy.Step
+}
+
+/** How long a call has taken that was let through at a time: from its first request on, where one is on record. */
+const tookOf = (fiber: AnyFiber, subject: Policy.Subject | undefined, at: number): number => {
+  let begun: number | undefined
+  if (subject !== undefined) {
+    const { model, provider } = subject.target
+    const attempts = Call.live(fiber)?.attempts ?? []
+    for (let i = attempts.length - 1; i >= 0; i--) {
+      const attempt = attempts[i]
+      if (attempt === undefined || attempt.start < at) break
+      if (attempt.target.provider === provider && attempt.target.model === model) begun = attempt.start
+    }
+  }
+  return Call.nowOf(fiber) - (begun ?? at)
+}
+
+/** Fails with the refusal of a call. */
+const reject = (
+  fiber: AnyFiber,
+  subject: Policy.Subject | undefined,
+  circuit: string,
+  { retryAfter, state }: Extract<Breaker.Answer, { readonly _tag: "Rejected" }>
+): Effect.Effect<never, LlmError.CircuitOpen> => {
+  const { model, provider } = subject?.target ?? nobody
+  return refuse(
+    fiber,
+    LlmError.refusal(LlmError.CircuitOpen, {
+      provider,
+      model,
+      circuit,
+      state,
+      ...(retryAfter === undefined ? {} : { retryAfter: Duration.millis(retryAfter) })
+    })
+  )
+}
+
+/** Leave for the fiber to pass an open circuit, which is used up by the first call that asks. */
+const lastResortOf = (fiber: AnyFiber, circuit: string): LastResort | undefined => {
+  const { lastResort } = localOf(fiber)
+  return lastResort?.circuit === circuit && !lastResort.used ? lastResort : undefined
+}
+
+const nobody = { provider: "unknown", model: "unknown" }
+
+const phases = { Closed: "closed", Open: "open", HalfOpen: "halfOpen", Isolated: "isolated" } as const
+
+export const make = (
+  first: Checked,
+  store: CircuitStore.Service,
+  changes: PubSub.PubSub<Transition>,
+  check: (options: Options) => Checked
+): Service => {
+  let settings = first
+  /** How far the schedules of open circuits have come; recomputed from the number of openings where that is not known. */
+  const drivers = new Map<string, Driver>()
+
+  const placeOf = (circuit: string) => `${settings.name}:${circuit}`
+
+  /** Tells of a change of phase. */
+  const tell = (circuit: string, { after, before }: Change, at: number): Effect.Effect<unknown> => {
+    if (before._tag === after._tag) return Exit.void
+    if (after._tag === "Closed" || after._tag === "Isolated") drivers.delete(circuit)
+    return PubSub.publish(changes, {
+      circuit,
+      at,
+      from: phases[before._tag],
+      to: phases[after._tag],
+      ...(after._tag === "Open" ? { openFor: Duration.millis(after.until - after.at) } : {})
+    })
+  }
+
+  const modify = <A>(place: string, change: CircuitStore.Change<A>): Effect.Effect<A> =>
+    store.unsafeModify === undefined
+      ? store.modify(place, change)
+      : Exit.succeed(store.unsafeModify(place, change))
+
+  /** Takes a permit for a probe, if there is one. */
+  const ask = (
+    fiber: AnyFiber,
+    subject: Policy.Subject | undefined,
+    circuit: string,
+    place: string,
+    now: number
+  ): Effect.Effect<Leave, LlmError.CircuitOpen> => {
+    const last = lastResortOf(fiber, circuit)
+    if (last !== undefined) last.used = true
+    const asked = modify(place, (before = Breaker.initial) => {
+      const [answer, after] = Breaker.ask(settings, before, now, last !== undefined)
+      return [{ answer, before, after }, after]
+    })
+    return then(asked, (change) =>
+      then(
+        tell(circuit, change, now),
+        () =>
+          change.answer._tag === "Rejected"
+            ? reject(fiber, subject, circuit, change.answer)
+            : Exit.succeed(leave(fiber, subject, circuit, place, change.answer.generation))
+      ))
+  }
+
+  /** What becomes of a call that was let through. */
+  const leave = (
+    fiber: AnyFiber,
+    subject: Policy.Subject | undefined,
+    circuit: string,
+    place: string,
+    generation: number
+  ): Leave => {
+    const at = settings.timed ? Call.nowOf(fiber) : undefined
+    return (exit: Exit.Exit<unknown, unknown>) => {
+      const took = at === undefined ? 0 : tookOf(fiber, subject, at)
+      if (Exit.isSuccess(exit) && exit.value instanceof OpenedStream) {
+        const told = exit.value.onEnd((ended) => settle(fiber, circuit, place, generation, took, ended))
+        return then(told, () => exit)
+      }
+      return then(settle(fiber, circuit, place, generation, took, endedOf(exit)), () => exit)
+    }
+  }
+
+  const settle = (
+    fiber: AnyFiber,
+    circuit: string,
+    place: string,
+    generation: number,
+    took: number,
+    ended: Ended
+  ): Effect.Effect<void> => {
+    let result = Breaker.neither
+    let defect: Effect.Effect<void> = Exit.void
+    if (ended._tag === "Answered") result = { _tag: "Ended", call: { failed: false, took } }
+    if (ended._tag === "Failed") {
+      try {
+        if (settings.counts(ended.error)) result = { _tag: "Ended", call: { failed: true, took } }
+      } catch (thrown) {
+        // It is not known what the failure is, but a probe gives its permit back all the same.
+        defect = Exit.die(thrown)
+      }
+    }
+    return then(record(circuit, place, generation, result, Call.nowOf(fiber), undefined), () => defect)
+  }
+
+  const record = (
+    circuit: string,
+    place: string,
+    generation: number,
+    result: Breaker.Result,
+    now: number,
+    openFor: number | undefined
+  ): Effect.Effect<void> => {
+    const settled = modify(place, (before = Breaker.initial) => {
+      const after = Breaker.settle(settings, before, generation, result, now, openFor)
+      return [after === undefined ? before : { before, after }, after ?? before]
+    })
+    return then(settled, (change) =>
+      "before" in change
+        ? Effect.asVoid(tell(circuit, change, now))
+        : then(
+          durationOf(circuit, Breaker.openingsOf(change) + 1, now),
+          (openFor) => record(circuit, place, generation, result, now, openFor)
+        ))
+  }
+
+  const durationOf = (circuit: string, openings: number, now: number): Effect.Effect<number> => {
+    const { openFor } = settings
+    if (typeof openFor === "number") return Exit.succeed(openFor)
+    return Effect.map(next(openFor, drivers.get(circuit), openings, now), (driver) => {
+      drivers.set(circuit, driver)
+      return driver.delay
+    })
+  }
+
+  /** What needs no permit: a call that a closed circuit lets through holds nothing. Undefined when it is to ask for one. */
+  const quick = (fiber: AnyFiber, subject: Policy.Subject | undefined): Effect.Effect<Leave, any> | undefined => {
+    const circuit = settings.key(subject)
+    const place = placeOf(circuit)
+    const state = store.peek(place) ?? Breaker.initial
+    if (state._tag === "Closed") return Exit.succeed(leave(fiber, subject, circuit, place, state.generation))
+    if (state._tag === "Open" && lastResortOf(fiber, circuit) !== undefined) return undefined
+    const [answer, after] = Breaker.ask(settings, state, Call.nowOf(fiber))
+    if (after !== state) return undefined
+    return answer._tag === "Rejected" ? reject(fiber, subject, circuit, answer) : stay
+  }
+
+  const gate: Gate = (fiber, subject) => {
+    const entered = quick(fiber, subject)
+    if (entered !== undefined) return entered
+    const circuit = settings.key(subject)
+    return ask(fiber, subject, circuit, placeOf(circuit), Call.nowOf(fiber))
+  }
+
+  /** The gate by itself: when a call is interrupted that holds no permit, there is nothing to record. */
+  const alone = <A, E, R>(self: Effect.Effect<A, E, R>, subject: Policy.Subject | undefined): Effect.Effect<A, E, R> =>
+    Effect.withFiberRuntime((fiber) => {
+      const entered = quick(fiber, subject)
+      if (entered === undefined) return through([gate], self, subject)
+      if (!isSuccess(entered)) return entered as Effect.Effect<never, E>
+      const leave = entered.value as (exit: Exit.Exit<A, E>) => Effect.Effect<A, E>
+      return Effect.matchCauseEffect(self, {
+        onFailure: (cause): Effect.Effect<A, E> => whole(() => leave(Exit.failCause(cause))),
+        onSuccess: (value): Effect.Effect<A, E> =>
+          settings.timed ? whole(() => leave(Exit.succeed(value))) : leave(Exit.succeed(value))
+      })
+    })
+
+  const change = (circuit: string, f: (state: Breaker.State) => Breaker.State): Effect.Effect<void> =>
+    Effect.withFiberRuntime((fiber) => {
+      const now = Call.nowOf(fiber)
+      const changed = Effect.suspend(() =>
+        modify(placeOf(circuit), (before = Breaker.initial) => {
+          const after = f(before)
+          return [{ before, after }, after]
+        })
+      )
+      return Effect.uninterruptible(Effect.asVoid(Effect.flatMap(changed, (change) => tell(circuit, change, now))))
+    })
+
+  const methods: Omit<Service, keyof Policy.Policy> = {
+    state: (circuit) =>
+      Effect.map(Clock.currentTimeMillis, (now) => statusOf(store.peek(placeOf(circuit)) ?? Breaker.initial, now)),
+    isolate: (circuit) => change(circuit, Breaker.isolate),
+    reset: (circuit) => change(circuit, Breaker.reset),
+    transitions: Stream.fromPubSub(changes),
+    reconfigure: (options) => {
+      const checked = check(options)
+      return Effect.sync(() => {
+        if (checked.openFor !== settings.openFor) drivers.clear()
+        settings = checked
+      })
+    }
+  }
+  const policy = Pipeline.policy<unknown, LlmError.CircuitOpen>([first.step], [Pipeline.gate(gate, alone)])
+  return Object.defineProperty(Object.assign(policy, methods), "steps", { get: () => [settings.step] })
+}
+
+interface Change {
+  readonly before: Breaker.State
+  readonly after: Breaker.State
+}
+
+/** What is at hand already takes no turn of the runtime. */
+const then = <A, B, E>(effect: Effect.Effect<A>, f: (value: A) => Effect.Effect<B, E>): Effect.Effect<B, E> =>
+  isSuccess(effect) ? f(effect.value) : Effect.flatMap(effect, f)
+
+const isSuccess = <A, E>(effect: Effect.Effect<A, E>): effect is Exit.Success<A, E> & Effect.Effect<A, E> =>
+  Exit.isExit(effect) && Exit.isSuccess(effect)
+
+/** Opens a circuit and tells of it, or neither. */
+const whole = <A, E>(effect: () => Effect.Effect<A, E>): Effect.Effect<A, E> =>
+  Effect.uninterruptible(Effect.suspend(effect))
+
+const statusOf = (state: Breaker.State, now: number): Status => {
+  const openings = Breaker.openingsOf(state)
+  if (state._tag === "HalfOpen") return { phase: "halfOpen", openings, probing: state.out }
+  if (state._tag !== "Open") return { phase: phases[state._tag], openings, probing: 0 }
+  return now >= state.until
+    ? { phase: "halfOpen", openings, probing: 0 }
+    : { phase: "open", openings, probing: 0, retryAfter: Duration.millis(state.until - now) }
+}

@@ -1,0 +1,14 @@
+/** The end of the time that the current fiber's call has. */
+import type * as Duration from "effect/Duration"
+import type * as Fiber from "effect/Fiber"
+import { localOf } from "./local.ts"
+
+export interface Deadline {
+  /** On the `Clock`, in milliseconds. At this time it is over. */
+  readonly at: number
+  /** The time that was given. */
+  readonly limit: Duration.Duration
+}
+
+/** The deadline of what the fiber does. */
+export const deadlineOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Deadline | undefined => localOf(fiber).deadline

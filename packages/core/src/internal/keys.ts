@@ -1,0 +1,132 @@
+/** The health of the keys of a pool and of the quota domains they draw from: `(state, event, now) => state`. */
+import * as Duration from "effect/Duration"
+import type { Classifier, Disposition } from "../Disposition.ts"
+import { is } from "../LlmError.ts"
+import * as Health from "./health.ts"
+import type { Ended } from "./opened.ts"
+
+export interface Settings {
+  /** In milliseconds. */
+  readonly benchedFor: number
+}
+
+export interface Domain {
+  readonly health: Health.Health
+  /** Until when the provider has said that it takes no more; 0 when it has not. */
+  readonly limitedUntil: number
+}
+
+/** Keys and domains by name; those of which nothing is known are well. Plain data, so that it can be kept anywhere. */
+export interface Pool {
+  readonly keys: Readonly<Record<string, Health.Health>>
+  readonly domains: Readonly<Record<string, Domain>>
+}
+
+export const empty: Pool = { keys: {}, domains: {} }
+
+export interface Key {
+  readonly label: string
+  readonly domain: string
+}
+
+const well: Domain = { health: Health.healthy, limitedUntil: 0 }
+
+const keyOf = (self: Pool, { label }: Key): Health.Health => self.keys[label] ?? Health.healthy
+
+const domainOf = (self: Pool, { domain }: Key): Domain => self.domains[domain] ?? well
+
+/** From when on a key may be asked; that is now or earlier when it may. */
+export const backAt = (self: Pool, key: Key, now: number): number => {
+  const { health, limitedUntil } = domainOf(self, key)
+  return Math.max(keyOf(self, key).until ?? now, health.until ?? now, limitedUntil)
+}
+
+export interface Ticket {
+  readonly key: Health.Ticket
+  readonly domain: Health.Ticket
+}
+
+const change = (self: Pool, key: Key, health: Health.Health, domain: Domain): Pool => {
+  const before = domainOf(self, key)
+  const isDomainSame = before.health === domain.health && before.limitedUntil === domain.limitedUntil
+  if (isDomainSame && health === keyOf(self, key)) return self
+  return {
+    keys: { ...self.keys, [key.label]: health },
+    domains: isDomainSame ? self.domains : { ...self.domains, [key.domain]: domain }
+  }
+}
+
+const rules = ({ benchedFor }: Settings): Health.Settings => ({ after: 1, benchedFor })
+
+/** A key is asked. One that comes back, or whose domain does, is tried out with that. */
+export const ask = (settings: Settings, self: Pool, key: Key, now: number): readonly [Ticket, Pool] => {
+  const domain = domainOf(self, key)
+  const [keyTicket, health] = Health.ask(rules(settings), keyOf(self, key), now)
+  const [domainTicket, domainHealth] = Health.ask(rules(settings), domain.health, now)
+  return [{ key: keyTicket, domain: domainTicket }, change(self, key, health, { ...domain, health: domainHealth })]
+}
+
+/** How a call ended; times in milliseconds. */
+export type Event =
+  | { readonly _tag: "Answered" }
+  /** The key is not accepted. */
+  | { readonly _tag: "KeyRefused" }
+  /** Too much for now, and until when, where the provider said it. */
+  | { readonly _tag: "Limited"; readonly wait: number }
+  | { readonly _tag: "Exhausted"; readonly wait: number }
+  /** It says nothing about the key. */
+  | { readonly _tag: "Nothing" }
+
+export const eventOf = (ended: Ended, classify: Classifier): Event => {
+  if (ended._tag === "Answered" || (ended._tag === "Interrupted" && ended.streamed)) return { _tag: "Answered" }
+  if (ended._tag !== "Failed" || !is(ended.error)) return { _tag: "Nothing" }
+  const { blame, pace } = classify(ended.error)
+  const wait = ended.error.retryAfter === undefined ? 0 : Duration.toMillis(ended.error.retryAfter)
+  // A quota for which no wait has a pace is one that waiting does not fill.
+  if (blame === "quota") return { _tag: pace === undefined ? "Exhausted" : "Limited", wait }
+  return blame === "key" ? { _tag: "KeyRefused" } : { _tag: "Nothing" }
+}
+
+/** A call with a key has ended. */
+export const settle = (
+  settings: Settings,
+  self: Pool,
+  key: Key,
+  ticket: Ticket,
+  event: Event,
+  now: number
+): Pool => {
+  const domain = domainOf(self, key)
+  const toKey: Health.Event = event._tag === "Answered"
+    ? "answered"
+    : event._tag === "KeyRefused"
+    ? "failedForGood"
+    : "nothing"
+  const toDomain: Health.Event = event._tag === "Answered"
+    ? "answered"
+    : event._tag === "Exhausted"
+    ? "failedForGood"
+    : "nothing"
+  const wait = "wait" in event ? event.wait : 0
+  return change(
+    self,
+    key,
+    Health.settle(rules(settings), keyOf(self, key), ticket.key, toKey, now),
+    {
+      health: Health.settle(rules(settings), domain.health, ticket.domain, toDomain, now, wait),
+      // The provider's word holds, whichever call brings it; a shorter one does not take back a longer one.
+      limitedUntil: event._tag === "Limited" && wait > 0
+        ? Math.max(domain.limitedUntil, now + wait)
+        : domain.limitedUntil
+    }
+  )
+}
+
+/** Whether another key is worth asking after a failure, and whether none of the same domain is. */
+export const after = ({ blame, next }: Disposition): { readonly next: boolean; readonly domainToo: boolean } => ({
+  next: blame === "key" || blame === "quota"
+    ? next === "here" || next === "elsewhereFirst" || next === "elsewhereOnly"
+    // Kept back on this side by a policy around this key alone.
+    : blame === "none" && next === "elsewhereFirst",
+  domainToo: blame === "quota"
+})

@@ -1,0 +1,91 @@
+/** What a fiber works for, to be read and changed in one step. */
+import type * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import * as FiberRef from "effect/FiberRef"
+import { globalValue } from "effect/GlobalValue"
+import type { LlmError } from "../LlmError.ts"
+import type { Ambient } from "./budget.ts"
+import type { Call } from "./call.ts"
+import type { Deadline } from "./deadline.ts"
+
+/**
+ * A fiber's own values. Setting a `FiberRef` copies all that the fiber has; so one reference holds this, set once in the
+ * life of a fiber, and a child begins with a copy of its parent's. Who changes a value restores it when it leaves.
+ */
+export class Local {
+  /** The only fiber that may change it. */
+  owner: Fiber.RuntimeFiber<unknown, unknown> | undefined
+  call: Call | undefined
+  /** When the time of what it does is up. */
+  deadline: Deadline | undefined
+  /** The label of the key that it is asked with. */
+  key: string | undefined
+  /** Whether it is a try beside another. */
+  hedge: boolean
+  /** Which of several tries side by side it is. */
+  branch: Branch | undefined
+  /** The budgets that hold for it, the innermost first. */
+  budget: Ambient | undefined
+  /** Whether another target of a fallback around it would take over after a failure. */
+  elsewhere: ((failure: LlmError) => boolean) | undefined
+  /** The one call that an open circuit is to let through, as there is nobody else to ask. */
+  lastResort: LastResort | undefined
+
+  constructor(owner: Fiber.RuntimeFiber<unknown, unknown> | undefined, from: Local | undefined) {
+    this.owner = owner
+    this.call = from?.call
+    this.deadline = from?.deadline
+    this.key = from?.key
+    this.hedge = from?.hedge ?? false
+    this.branch = from?.branch
+    this.budget = from?.budget
+    this.elsewhere = from?.elsewhere
+    this.lastResort = from?.lastResort
+  }
+}
+
+/** A circuit that is to admit one call although it is open. */
+export interface LastResort {
+  /** The name of the circuit, as `CircuitOpen` has it. */
+  readonly circuit: string
+  /** Set by the breaker that lets the call through, so that a retry of it is not let through as well. */
+  used: boolean
+}
+
+/** One of several tries side by side, and what it is part of. */
+export interface Branch {
+  readonly parent: Branch | undefined
+}
+
+/** Whether a branch is another one, or part of it. */
+export const isWithin = (branch: Branch | undefined, whole: Branch | undefined): boolean => {
+  if (whole === undefined) return true
+  for (let one = branch; one !== undefined; one = one.parent) if (one === whole) return true
+  return false
+}
+
+const nothing = new Local(undefined, undefined)
+
+const ref: FiberRef.FiberRef<Local> = globalValue(
+  Symbol.for("perdure/Local"),
+  () =>
+    FiberRef.unsafeMake(nothing, {
+      fork: (parent) => parent === nothing ? nothing : new Local(undefined, parent),
+      join: (parent) => parent
+    })
+)
+
+/** For reading. */
+export const localOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Local => fiber.getFiberRef(ref)
+
+/** What is to be done before the fiber may change its values: nothing, but for the first time. */
+export const claim = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Effect.Effect<void> | undefined => {
+  const local = fiber.getFiberRef(ref)
+  if (local.owner === fiber) return undefined
+  if (local.owner === undefined && local !== nothing) {
+    local.owner = fiber
+    return undefined
+  }
+  // The global one, or that of a fiber whose references this one was started with.
+  return FiberRef.set(ref, new Local(fiber, local))
+}

@@ -1,0 +1,121 @@
+/** One line a call, in the words of the spans, without a prompt, an answer, a key or a provider's own words. */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FiberRef from "effect/FiberRef"
+import { globalValue } from "effect/GlobalValue"
+import * as HashSet from "effect/HashSet"
+import * as LogLevel from "effect/LogLevel"
+import * as Disposition from "../Disposition.ts"
+import type { LlmError } from "../LlmError.ts"
+import type { Outcome, Receipt, Target } from "../Receipt.ts"
+import { outcomes } from "./conventions.ts"
+import type { AnyFiber } from "./gate.ts"
+
+/** What became of a call, as far as somebody has to look at it. */
+export type Kind = "answered" | "recovered" | "failed" | "refused" | "interrupted"
+
+export type Levels = { readonly [K in Kind]: LogLevel.LogLevel }
+
+/** Levels that let people sleep: a call that was answered is no news, one that had to be rescued is a hint. */
+export const defaultLevels: Levels = {
+  answered: LogLevel.Debug,
+  recovered: LogLevel.Warning,
+  failed: LogLevel.Error,
+  refused: LogLevel.Warning,
+  interrupted: LogLevel.Debug
+}
+
+export const levels: FiberRef.FiberRef<Levels> = globalValue(
+  Symbol.for("perdure/Telemetry/levels"),
+  () => FiberRef.unsafeMake(defaultLevels, { join: (parent) => parent })
+)
+
+/** How a call ended. */
+export interface End {
+  readonly outcome: Outcome["_tag"]
+  /** The class of the failure. */
+  readonly error: string | undefined
+  /** The failure itself, where it is one of ours. */
+  readonly failure: LlmError | undefined
+}
+
+const needed = ({ attempts, refusals, switches }: Receipt): boolean =>
+  switches !== undefined || refusals !== undefined || attempts.some(({ outcome }) => outcome._tag === "Failed")
+
+const kindOf = ({ failure, outcome }: End, receipt: Receipt): Kind => {
+  switch (outcome) {
+    case "Answered":
+      return needed(receipt) ? "recovered" : "answered"
+    case "Interrupted":
+      return "interrupted"
+    case "Failed":
+      return failure !== undefined && Disposition.classify(failure).blame === "request" ? "refused" : "failed"
+  }
+}
+
+/** The line for the end of a call, unless nobody would see it; then nothing is built. */
+export const line = (fiber: AnyFiber, end: End, receipt: Receipt): Effect.Effect<void> | undefined => {
+  const level = fiber.getFiberRef(levels)[kindOf(end, receipt)]
+  if (
+    level._tag === "None" || LogLevel.greaterThan(fiber.getFiberRef(FiberRef.currentMinimumLogLevel), level) ||
+    HashSet.size(fiber.getFiberRef(FiberRef.currentLoggers)) === 0
+  ) {
+    return undefined
+  }
+  return Effect.logWithLevel(level, textOf(end, receipt)).pipe(
+    Effect.annotateLogs(facts(end, receipt)),
+    // A logger that throws is no reason to lose an answer.
+    Effect.catchAllCause(() => Effect.void)
+  )
+}
+
+const nameOf = ({ model, provider }: Target): string => `${provider}/${model}`
+
+const times = (count: number): string => count === 1 ? "1 attempt" : `${count} attempts`
+
+const textOf = ({ error, outcome }: End, { attempts, requested, served }: Receipt): string => {
+  const target = nameOf(requested)
+  switch (outcome) {
+    case "Answered": {
+      const last = attempts.findLast(({ outcome }) => outcome._tag === "Answered")?.target
+      const instead = last === undefined || nameOf(last) === target ? "" : ` instead of ${target}`
+      const name = last === undefined ? served : last
+      return `${nameOf(name ?? requested)} answered${instead}` +
+        (attempts.length === 1 ? "" : ` after ${times(attempts.length)}`)
+    }
+    case "Failed":
+      return `${target} failed with ${error ?? "a defect"} after ${times(attempts.length)}`
+    case "Interrupted":
+      return `${target} was interrupted after ${times(attempts.length)}`
+  }
+}
+
+/** What is known is told; what is not has no place in the line. */
+const facts = ({ error, failure, outcome }: End, receipt: Receipt): Record<string, unknown> => {
+  const { attempts, duration, fallback, firstOutput, refusals, requested, served, waited } = receipt
+  const { cachedInputTokens, inputTokens, outputTokens } = receipt.usage
+  const { cost } = receipt
+  const failures = attempts.flatMap(({ outcome }) => outcome._tag === "Failed" ? [outcome.error] : [])
+  const all: Record<string, unknown> = {
+    "perdure.outcome": outcomes[outcome],
+    "perdure.requested.provider": requested.provider,
+    "perdure.requested.model": requested.model,
+    "perdure.served.provider": served?.provider,
+    "perdure.served.model": served?.model,
+    "perdure.fallback": fallback,
+    "perdure.attempts": attempts.length,
+    "perdure.failures": failures.length === 0 ? undefined : failures.join(" "),
+    "perdure.refusals": refusals?.map(({ because }) => because).join(" "),
+    "perdure.duration": Duration.toSeconds(duration),
+    "perdure.waited": Duration.toSeconds(waited),
+    "perdure.time_to_first_output": firstOutput === undefined ? undefined : Duration.toSeconds(firstOutput),
+    "gen_ai.usage.input_tokens": inputTokens,
+    "gen_ai.usage.output_tokens": outputTokens,
+    "gen_ai.usage.cache_read.input_tokens": cachedInputTokens,
+    "perdure.cost": cost?.amount,
+    "perdure.currency": cost?.currency,
+    "error.type": error,
+    "http.response.status_code": failure?.status
+  }
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined))
+}

@@ -1,0 +1,74 @@
+/** A policy from the inside: parts one behind the other, where gates that meet are passed together. */
+import type * as Effect from "effect/Effect"
+import { pipeArguments } from "effect/Pipeable"
+import type { Policy, Step, Subject, TypeId as PolicyTypeId } from "../Policy.ts"
+import { type Gate, through } from "./gate.ts"
+
+// Spelled here again, since the public module needs this one first.
+const TypeId: PolicyTypeId = Symbol.for("perdure/Policy") as PolicyTypeId
+
+export type Part =
+  | {
+    readonly _tag: "Gate"
+    readonly gate: Gate
+    /** The same where no other gate is beside it, for a gate that can do without an uninterruptible region of its own. */
+    readonly alone?: Apply | undefined
+  }
+  /** What runs that which is behind it more than once, or elsewhere. */
+  | { readonly _tag: "Around"; readonly apply: Apply }
+
+export interface Apply {
+  <A, E, R>(self: Effect.Effect<A, E, R>, subject: Subject | undefined): Effect.Effect<A, E, R>
+}
+
+export const gate = (gate: Gate, alone?: Apply): Part => ({ _tag: "Gate", gate, alone })
+
+export const around = (apply: Apply): Part => ({ _tag: "Around", apply })
+
+const variance = { _In: (_: any) => {}, _Out: (_: never) => _ }
+
+const parts = new WeakMap<object, ReadonlyArray<Part>>()
+
+/** The parts of a policy; of one that is a function of somebody else's, the function. */
+export const partsOf = (policy: Policy<never, unknown>): ReadonlyArray<Part> =>
+  parts.get(policy) ?? [around(policy as Apply)]
+
+/** A policy from its parts, the outermost first. */
+export const policy = <In, Out>(steps: ReadonlyArray<Step>, all: ReadonlyArray<Part>): Policy<In, Out> => {
+  const apply = fuse(all)
+  const self: Policy<In, Out> = Object.assign(
+    (effect: Effect.Effect<any, any, any>, subject?: Subject) => apply(effect, subject),
+    {
+      [TypeId]: variance,
+      steps,
+      pipe() {
+        // eslint-disable-next-line prefer-rest-params
+        return pipeArguments(this, arguments)
+      }
+    } as const
+  )
+  parts.set(self, all)
+  return self
+}
+
+const fuse = (all: ReadonlyArray<Part>): Apply => {
+  const applies: Array<Apply> = []
+  let gates: Array<Extract<Part, { readonly _tag: "Gate" }>> = []
+  const flush = () => {
+    const run = gates.map(({ gate }) => gate)
+    const alone = gates.length === 1 ? gates[0]?.alone : undefined
+    gates = []
+    if (run.length > 0) applies.push(alone ?? ((self, subject) => through(run, self, subject)))
+  }
+  for (const part of all) {
+    if (part._tag === "Gate") gates.push(part)
+    else {
+      flush()
+      applies.push(part.apply)
+    }
+  }
+  flush()
+  const [only] = applies
+  if (applies.length === 1 && only !== undefined) return only
+  return (self, subject) => applies.reduceRight((inner, apply) => apply(inner, subject), self)
+}

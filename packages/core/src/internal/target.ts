@@ -1,0 +1,121 @@
+/** What a fallback knows of each of its targets. */
+import * as Effect from "effect/Effect"
+import type { Classifier } from "../Disposition.ts"
+import { InvalidRequest, is, type LlmError, update } from "../LlmError.ts"
+import type { Service, TargetInfo } from "../LlmProvider.ts"
+import type { LlmRequest } from "../LlmRequest.ts"
+import type { Asked } from "./asking.ts"
+import * as Health from "./health.ts"
+import type { Ended } from "./opened.ts"
+import { type Raw, rawOf, targetsOf } from "./provider.ts"
+
+export type Kind = keyof Raw
+
+/** A target of a chain. What changes in it changes in one synchronous step each. */
+export interface Target {
+  readonly raw: Raw
+  /** All the targets that it may ask itself. */
+  readonly all: ReadonlyArray<TargetInfo>
+  readonly info: TargetInfo
+  readonly weight: number
+  health: Health.Health
+  inFlight: number
+  /** Kept apart, since a stream answers with its first output. */
+  readonly usual: { [K in Kind]: Health.Usual | undefined }
+}
+
+export const targetOf = (service: Service, weight: number): Target => {
+  const all = targetsOf(service)
+  return {
+    raw: rawOf(service),
+    all,
+    info: summary(all),
+    weight,
+    health: Health.healthy,
+    inFlight: 0,
+    usual: { generate: undefined, open: undefined }
+  }
+}
+
+/** A service stands in a chain as its first target, with the largest window of all it may ask and all that they can do. */
+const summary = (targets: ReturnType<typeof targetsOf>): TargetInfo => {
+  const [first] = targets
+  const windows = targets.flatMap(({ contextWindow }) => contextWindow ?? [])
+  return targets.length === 1 ? first : {
+    ...first,
+    ...(windows.length === 0 ? {} : { contextWindow: Math.max(...windows) }),
+    tools: targets.some(({ tools }) => tools !== false),
+    images: targets.some(({ images }) => images !== false)
+  }
+}
+
+/** Whether there is anything that it is known not to do. */
+export const isLimited = ({ info }: Target): boolean => info.tools === false || info.images === false
+
+/** What a request needs that not every model can do. */
+const needsOf = ({ messages, tools }: LlmRequest) => ({
+  tools: tools.length > 0,
+  images: messages.some((message) => message._tag === "User" && message.content.some(({ _tag }) => _tag === "Image"))
+})
+
+/** Why each target cannot do what a request needs, where that is known before it is asked. */
+export const unable = (request: LlmRequest): (target: Target) => InvalidRequest | undefined => {
+  const needs = needsOf(request)
+  return ({ info: { images, model, provider, tools } }) => {
+    const param = needs.tools && tools === false ? "tools" : needs.images && images === false ? "images" : undefined
+    return param === undefined
+      ? undefined
+      : new InvalidRequest({ provider, model, param, detail: `this model does not take ${param}` })
+  }
+}
+
+/** What a failure says about the target's health. */
+const eventOf = (ended: Ended, classify: Classifier): Health.Event => {
+  switch (ended._tag) {
+    case "Answered":
+      return "answered"
+    case "Died":
+      return "nothing"
+    case "Interrupted":
+      return ended.streamed ? "answered" : "nothing"
+    case "Failed": {
+      if (!is(ended.error)) return "nothing"
+      // That a retry has given up makes a passing failure no lasting one.
+      const error = ended.error.spent ? update(ended.error, { spent: false }) : ended.error
+      const { blame, next } = classify(error)
+      if (blame !== "key" && blame !== "model" && blame !== "provider") return "nothing"
+      return next === "elsewhereOnly" ? "failedForGood" : "failed"
+    }
+  }
+}
+
+/** A target is asked. */
+export const begin = (
+  target: Target,
+  kind: Kind,
+  settings: Health.Settings,
+  classify: Classifier
+): (startedAt: number) => Asked =>
+(startedAt) => {
+  const [ticket, health] = Health.ask(settings, target.health, startedAt)
+  target.health = health
+  target.inFlight += 1
+  let opened = false
+  const learn = (answered: boolean, now: number) => {
+    target.usual[kind] = Health.learned(target.usual[kind], now - startedAt, answered, now)
+  }
+  return {
+    answered: (now) => {
+      opened = true
+      learn(true, now)
+    },
+    ended: (ended, now) => {
+      target.inFlight -= 1
+      if (!opened) learn(false, now)
+      target.health = Health.settle(settings, target.health, ticket, eventOf(ended, classify), now)
+    }
+  }
+}
+
+/** The effect of asking a target. */
+export type Ask<A, R> = (raw: Raw) => Effect.Effect<A, LlmError, R>

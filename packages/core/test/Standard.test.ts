@@ -1,0 +1,226 @@
+import { assert, describe, expect, expectTypeOf, it } from "@effect/vitest"
+import { ConfigProvider, Duration, Effect, Exit, Layer, Schema } from "effect"
+import { Call, LlmError, LlmProvider, Policy, Retry, Standard } from "perdure"
+import { answer, anthropic, failureOf, openAi, run, scripted, unavailable } from "./support/provider.ts"
+
+const quick = Retry.constant("1 second").pipe(Retry.attempts(3))
+const ask = LlmProvider.generate("hello")
+
+describe("Policy.standard", () => {
+  it.effect("has its policies in the order that they work in, and says so", () =>
+    Effect.gen(function*() {
+      const names = (policy: Policy.Policy<never, unknown>) => policy.steps.map(({ name }) => name)
+      assert.deepStrictEqual(
+        names(yield* Policy.standard({ quota: {} })),
+        ["deadline", "budget", "retry", "breaker", "quota", "bulkhead", "timeout"]
+      )
+      assert.deepStrictEqual(names(yield* Policy.standard({ breaker: false, budget: false })), [
+        "deadline",
+        "retry",
+        "bulkhead",
+        "timeout"
+      ])
+      const none = {
+        attempt: false,
+        breaker: false,
+        budget: false,
+        bulkhead: false,
+        deadline: false,
+        retry: false
+      } as const
+      assert.strictEqual(Policy.describe(yield* Policy.standard(none)), "no policy")
+    }))
+
+  it("adds to the failures exactly the refusals of the policies that are there", () => {
+    type Of<E> = E extends Effect.Effect<Policy.Policy<any, infer Out>> ? Out : never
+    const all = Policy.standard({ quota: {} })
+    expectTypeOf<Of<typeof all>>().toEqualTypeOf<
+      | LlmError.DeadlineExceeded
+      | LlmError.CircuitOpen
+      | LlmError.QuotaExceeded
+      | LlmError.BulkheadFull
+      | LlmError.TimedOut
+    >()
+    const usual = Policy.standard()
+    expectTypeOf<Of<typeof usual>>().toEqualTypeOf<
+      LlmError.DeadlineExceeded | LlmError.CircuitOpen | LlmError.BulkheadFull | LlmError.TimedOut
+    >()
+    const few = Policy.standard({ breaker: false, bulkhead: false, attempt: false })
+    expectTypeOf<Of<typeof few>>().toEqualTypeOf<LlmError.DeadlineExceeded>()
+    // @ts-expect-error there is no such policy
+    void Policy.standard({ cache: true })
+  })
+
+  it.effect("is one pipeline: an attempt is timed, retried and counted, and the call ends in its time", () =>
+    Effect.gen(function*() {
+      const policy = yield* Policy.standard({
+        attempt: "10 seconds",
+        deadline: "25 seconds",
+        retry: quick,
+        breaker: { tripPolicy: undefined }
+      })
+      const provider = scripted([Effect.never])
+      const layer = LlmProvider.withPolicy(provider.layer, policy)
+      const { elapsed, exit } = yield* run(ask.pipe(Effect.provide(layer)))
+      assert.strictEqual(failureOf(exit)._tag, "DeadlineExceeded")
+      assert.strictEqual(elapsed, 25_000)
+      assert.deepStrictEqual(provider.calls, [0, 11_000, 22_000])
+    }))
+
+  it.effect("an open breaker rejects without asking, and the receipt tells of it", () =>
+    Effect.gen(function*() {
+      const policy = yield* Policy.standard({ retry: false })
+      const provider = scripted([unavailable()])
+      const layer = LlmProvider.withPolicy(provider.layer, policy)
+      const { exit } = yield* run(
+        Effect.gen(function*() {
+          for (let i = 0; i < 5; i++) yield* Effect.exit(ask)
+          return yield* ask
+        }).pipe(Effect.provide(layer))
+      )
+      const failure = failureOf(exit)
+      assert(failure._tag === "CircuitOpen")
+      assert.strictEqual(provider.calls.length, 5)
+      expect(failure.receipt).toMatchObject({ attempts: [], refusals: [{ because: "CircuitOpen", target: openAi }] })
+    }))
+
+  it.effect("E3: costs a call that succeeds at once no fiber and no timer of the clock's", () =>
+    Effect.gen(function*() {
+      const policy = yield* Policy.standard({ attempt: false, deadline: false })
+      const before = yield* Effect.fiberId
+      assert.deepStrictEqual(yield* policy(Effect.fiberId), before)
+    }))
+})
+
+describe("Standard.layer", () => {
+  it.effect("falls back inside the deadline and guards each target by itself", () =>
+    Effect.gen(function*() {
+      const first = scripted([unavailable()])
+      const second = scripted([answer("hi", anthropic)], anthropic)
+      const layer = Standard.layer([first.layer, second.layer], { retry: quick })
+      const { elapsed, exit } = yield* run(Effect.replicateEffect(ask, 3).pipe(Effect.provide(layer)))
+      assert(Exit.isSuccess(exit))
+      // Three attempts, then two, at which the circuit opens; the next is rejected, and so is the third call.
+      assert.strictEqual(first.calls.length, 5)
+      assert.strictEqual(second.calls.length, 3)
+      assert.strictEqual(elapsed, 4000)
+      const last = exit.value[2]?.receipt
+      expect(last).toMatchObject({ requested: openAi, fallback: true, refusals: [{ because: "CircuitOpen" }] })
+      assert.strictEqual(last?.attempts.length, 1)
+    }))
+
+  it.effect("R9: the budget of the whole is asked by every retry", () =>
+    Effect.gen(function*() {
+      const first = scripted([unavailable()])
+      const layer = Standard.layer([first.layer], {
+        retry: quick,
+        breaker: false,
+        budget: { target: { capacity: 1, ratio: 0, perSecond: 0 }, process: "none" }
+      })
+      yield* run(Effect.forEach([1, 2, 3], () => Effect.exit(ask)).pipe(Effect.provide(layer)))
+      assert.strictEqual(first.calls.length, 4)
+    }))
+
+  it.effect("its state is made with the layer: two of them share nothing", () =>
+    Effect.gen(function*() {
+      const provider = scripted([unavailable()])
+      const once = Effect.exit(ask).pipe(
+        Effect.provide(Layer.fresh(Standard.layer([provider.layer], { retry: false })))
+      )
+      yield* run(Effect.replicateEffect(once, 8))
+      assert.strictEqual(provider.calls.length, 8)
+    }))
+
+  it.effect("E2: being interrupted gives everything back", () =>
+    Effect.gen(function*() {
+      const provider = scripted([Effect.never, Effect.never, answer("hi")])
+      const layer = Standard.layer([provider.layer], { bulkhead: { limit: 1, queue: 0 } })
+      const { exit } = yield* run(
+        Effect.gen(function*() {
+          yield* Effect.exit(Effect.timeout(ask, "1 second"))
+          yield* Effect.exit(Effect.timeout(ask, "1 second"))
+          return yield* Call.track(ask)
+        }).pipe(Effect.provide(layer))
+      )
+      assert.isTrue(Exit.isSuccess(exit))
+    }))
+})
+
+describe("the standard policy as data", () => {
+  const steps = (env: Record<string, string>, name?: string) =>
+    Policy.fromConfig(name).pipe(
+      Effect.map(({ steps }) => Object.fromEntries(steps.map(({ name, settings }) => [name, settings]))),
+      Effect.withConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(env)), { pathDelim: "_" }))
+    )
+
+  it.effect("comes from the configuration, each field by its name in capitals", () =>
+    Effect.gen(function*() {
+      const all = yield* steps({
+        PERDURE_DEADLINE: "30 seconds",
+        PERDURE_ATTEMPT: "5000",
+        PERDURE_RETRY_ATTEMPTS: "4",
+        PERDURE_RETRY_BASE: "2 seconds",
+        PERDURE_RETRY_CAP: "30 seconds",
+        PERDURE_BREAKER_FAILURES: "7",
+        PERDURE_BREAKER_OPEN_FOR: "1 minute",
+        PERDURE_BULKHEAD_LIMIT: "3",
+        PERDURE_QUOTA_REQUESTS_PER_MINUTE: "60",
+        PERDURE_BUDGET: "off"
+      })
+      assert.strictEqual(all["deadline"], "30s")
+      assert.strictEqual(all["timeout"], "5s")
+      assert.match(all["retry"] ?? "", /^2s → 4s → 8s, cap 30s, full jitter, 4 attempts/)
+      assert.match(all["breaker"] ?? "", /7 .*1m/)
+      assert.match(all["bulkhead"] ?? "", /3/)
+      assert.match(all["quota"] ?? "", /60 requests/)
+      assert.notProperty(all, "budget")
+    }))
+
+  it.effect("without any is the standard one; `off` leaves a policy out; the name is the caller's", () =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual(
+        Object.keys(yield* steps({})),
+        ["deadline", "budget", "retry", "breaker", "bulkhead", "timeout"]
+      )
+      assert.deepStrictEqual(
+        Object.keys(
+          yield* steps({ LLM_RETRY: "off", LLM_BREAKER: "off", LLM_DEADLINE: "off", PERDURE_BULKHEAD: "off" }, "LLM")
+        ),
+        ["budget", "bulkhead", "timeout"]
+      )
+    }))
+
+  for (
+    const [name, value] of [
+      ["DEADLINE", "soon"],
+      ["DEADLINE", "-1 seconds"],
+      ["ATTEMPT", "0"],
+      ["RETRY_ATTEMPTS", "0"],
+      ["RETRY_ATTEMPTS", "many"],
+      ["RETRY_JITTER", "some"],
+      ["BULKHEAD_LIMIT", "1.5"],
+      ["BUDGET", "mine"]
+    ] as const
+  ) {
+    it.effect(`E1: PERDURE_${name}=${value} is refused by its name`, () =>
+      Effect.gen(function*() {
+        const error = yield* Effect.flip(steps({ [`PERDURE_${name}`]: value }))
+        assert(error._op === "InvalidData")
+        assert.strictEqual(error.path.join("_"), `PERDURE_${name}`)
+      }))
+  }
+
+  it("encodes to JSON and comes back, and has a JSON Schema", () => {
+    const spec = Schema.decodeUnknownSync(Standard.Spec)({
+      deadline: "30 seconds",
+      retry: { attempts: 4 },
+      breaker: "off"
+    })
+    assert.deepStrictEqual(spec.deadline, Duration.seconds(30))
+    const json = JSON.parse(JSON.stringify(Schema.encodeSync(Standard.Spec)(spec)))
+    assert.deepStrictEqual(json, { deadline: "30000 millis", retry: { attempts: 4 }, breaker: "off" })
+    assert.deepStrictEqual(Schema.decodeUnknownSync(Standard.Spec)(json), spec)
+    const text = JSON.stringify(Standard.jsonSchema)
+    for (const field of ["deadline", "maxRetryAfter", "tokensPerDay"]) assert.include(text, field)
+  })
+})
