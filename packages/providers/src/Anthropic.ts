@@ -3,8 +3,8 @@
  *
  * All system messages become the one system prompt that the API has, in their order, wherever they stood in the
  * conversation. Consecutive messages of one role become one, with the results of tools first. Texts that say nothing are
- * left out, since the API refuses them, and so is reasoning without a signature, since it takes back only its own; a
- * signature is sent back unchanged. Files are PDFs, by address or as base64, or base64 text of any kind.
+ * left out, since the API refuses them, and so is reasoning without a signature or with that of another provider, since it
+ * takes back only its own; a signature is sent back unchanged. Files are PDFs, by address or as base64, or base64 text of any kind.
  *
  * What the API has no word for is refused with `InvalidRequest` before anything is sent: a seed, penalties, a temperature
  * above 1, JSON without a schema, and arguments of an earlier tool call that are not a JSON object. Two hints have no
@@ -98,7 +98,8 @@ export interface Options {
   readonly contextWindow?: number | undefined
   /**
    * The provider's short name: in failures and receipts, and as the key of a request's `extras` that are put into the
-   * body, over everything else in it. Only `output_config` is put together, field by field.
+   * body, over everything else in it. Only `output_config` is put together, field by field. Signatures are
+   * marked with it and go back to no layer of another name, so give a name of its own to a server that is not Anthropic's.
    *
    * @default "anthropic"
    */

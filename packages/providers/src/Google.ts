@@ -7,8 +7,8 @@
  * schemas have no place in the API and are not sent.
  *
  * The signatures of a model's thoughts come and go as `Reasoning` parts; one without a text, or before a tool call, signs
- * the part that follows it. Newer models refuse a tool call without one: of calls that another model made, they are told
- * that the signature is missing.
+ * the part that follows it. Signatures of another provider are left out, their text is sent. Newer models refuse a tool
+ * call without one: of calls that another model made, they are told that the signature is missing.
  *
  * @since 0.1.0
  */
@@ -70,7 +70,8 @@ export interface Options {
   readonly contextWindow?: number | undefined
   /**
    * The provider's short name: in failures and receipts, and as the key of a request's `extras`. These are merged into
-   * the body, field by field down to the lists, and win.
+   * the body, field by field down to the lists, and win. Signatures are marked with it and go back to no layer of another
+   * name.
    *
    * @default "google"
    */

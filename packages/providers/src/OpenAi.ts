@@ -4,7 +4,8 @@
  *
  * What does not fit the API is refused before anything is sent (`topK`; for Chat Completions a file by its address; for
  * Responses `stop`, `seed` and the penalties). The mark that a tool failed has no place in either and is not sent, since
- * its content says it anyway; the reasoning in earlier answers goes only where it came from encrypted (Responses).
+ * its content says it anyway; the reasoning in earlier answers goes only where it came from encrypted (Responses), to the
+ * provider of the same name.
  *
  * @since 0.1.0
  */
@@ -81,6 +82,10 @@ export interface Options {
    * The key, sent as `Authorization: Bearer …`, at Azure as `api-key`; `"none"` for a server that wants none, or wants it
    * in another header.
    *
+   * The default does not depend on the `baseUrl`, as in OpenAI's own SDK: whatever server stands there is sent
+   * `OPENAI_API_KEY`. Give a server that is neither OpenAI nor your gateway to it its own key, or `"none"`. The layers of
+   * other servers ({@link openRouter}, {@link mistral}, {@link ollama}, {@link vllm}) never read `OPENAI_API_KEY`.
+   *
    * @default the configuration value `OPENAI_API_KEY`, with `azure` `AZURE_OPENAI_API_KEY`
    */
   readonly apiKey?: Redacted.Redacted | "none" | undefined
@@ -102,7 +107,9 @@ export interface Options {
   readonly contextWindow?: number | undefined
   /**
    * The provider's short name: in failures and receipts, and as the key of a request's `extras` that are put into the
-   * body, over everything else in it.
+   * body, over everything else in it. Encrypted reasoning is marked with it and goes back to no layer of another name, so
+   * give names of their own to servers and organizations that cannot read each other's. With `azure` and without a name,
+   * that mark is `azure`.
    *
    * @default "openai"
    */

@@ -45,9 +45,9 @@ describe("an answer", () => {
         stop_reason: "tool_use"
       })
       expect(response.content).toEqual([
-        { _tag: "Reasoning", text: "hm", signature: "c2ln" },
-        { _tag: "Reasoning", text: "", signature: "b25seQ==" },
-        { _tag: "Reasoning", text: "", signature: "redacted_thinking:ZGF0YQ==" },
+        { _tag: "Reasoning", text: "hm", signature: "c2ln", provider: "anthropic" },
+        { _tag: "Reasoning", text: "", signature: "b25seQ==", provider: "anthropic" },
+        { _tag: "Reasoning", text: "", signature: "redacted_thinking:ZGF0YQ==", provider: "anthropic" },
         { _tag: "Text", text: "I will " },
         { _tag: "ToolCall", id: "toolu_1", name: "look", arguments: "{\"at\":[1,\"x\"]}" },
         { _tag: "ToolCall", id: "toolu_2", name: "wait", arguments: "{}" },

@@ -30,22 +30,22 @@ const contents: ReadonlyArray<readonly [string, unknown, ReadonlyArray<unknown>,
     parts({ text: "hm", thought: true }, { text: "signed", thought: true, thoughtSignature: "s" }, { text: "a" }),
     [
       { _tag: "Reasoning", text: "hm" },
-      { _tag: "Reasoning", text: "signed", signature: "s" },
+      { _tag: "Reasoning", text: "signed", signature: "s", provider: "google" },
       { _tag: "Text", text: "a" }
     ]
   ],
   ["a signed call", parts({ ...call({ id: "c", args: { at: 1 } }), thoughtSignature: "s" }, call({ id: "d" })), [
-    { _tag: "Reasoning", text: "", signature: "s" },
+    { _tag: "Reasoning", text: "", signature: "s", provider: "google" },
     { _tag: "ToolCall", id: "c", name: "look", arguments: args },
     { _tag: "ToolCall", id: "d", name: "look", arguments: "{}" }
   ], "toolCalls"],
   ["signed text", parts({ text: "a", thoughtSignature: "s" }), [
-    { _tag: "Reasoning", text: "", signature: "s" },
+    { _tag: "Reasoning", text: "", signature: "s", provider: "google" },
     { _tag: "Text", text: "a" }
   ]],
   ["a signature alone", parts({ text: "a" }, { text: "", thoughtSignature: "s" }), [
     { _tag: "Text", text: "a" },
-    { _tag: "Reasoning", text: "", signature: "s" }
+    { _tag: "Reasoning", text: "", signature: "s", provider: "google" }
   ]],
   [
     "calls without ids, told apart also from those of other answers",

@@ -31,7 +31,7 @@ const last = (finishReason: string, ...parts: ReadonlyArray<unknown>) => ({
 })
 const usage = (candidatesTokenCount: number) => ({ usageMetadata: { promptTokenCount: 3, candidatesTokenCount } })
 const text = (text: string) => ({ _tag: "TextDelta", text })
-const signed = (text: string, signature: string) => ({ _tag: "ReasoningDelta", text, signature })
+const signed = (text: string, signature: string) => ({ _tag: "ReasoningDelta", text, signature, provider: "google" })
 const used = (outputTokens: number) => ({ _tag: "Usage", usage: { inputTokens: 3, outputTokens } })
 const finish = (finishReason: string, model = "m-2026") => ({ _tag: "Finish", finishReason, model })
 const tool = (id: string, args: string) => [

@@ -187,7 +187,12 @@ describe("what comes back from the Responses API", () => {
         finishReason: "toolCalls",
         content: [
           { _tag: "Reasoning", text: "a\n\nb" },
-          { _tag: "Reasoning", text: "", signature: "{\"id\":\"rs_2\",\"encrypted_content\":\"xyz\"}" },
+          {
+            _tag: "Reasoning",
+            text: "",
+            signature: "{\"id\":\"rs_2\",\"encrypted_content\":\"xyz\"}",
+            provider: "openai"
+          },
           { _tag: "Reasoning", text: "open" },
           { _tag: "Text", text: "hi" },
           { _tag: "ToolCall", id: "c1", name: "look", arguments: "{\"at\":1}" }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { sse, streamed } from "./support/stream.ts"
+import { brief, sse, streamed } from "./support/stream.ts"
 
 const text = (delta: string, fields: Record<string, unknown> = {}) => ({
   type: "response.output_text.delta",
@@ -36,9 +36,14 @@ const argsDone = (given: string) => ({
   output_index: 0,
   arguments: given
 })
-const summary = (delta: string, summary_index: number) => ({
+const thought = (fields: Record<string, unknown>, output_index = 0) => ({
+  type: "response.output_item.done",
+  output_index,
+  item: { type: "reasoning", id: `rs_${output_index}`, ...fields }
+})
+const summary = (delta: string, summary_index: number, output_index = 0) => ({
   type: "response.reasoning_summary_text.delta",
-  output_index: 0,
+  output_index,
   summary_index,
   delta
 })
@@ -100,6 +105,27 @@ describe("what the events of a Responses stream amount to", () => {
       ["reasoning a", "reasoning b", "reasoning \n\n", "reasoning c", "reasoning open", ...end]
     ],
     [
+      "reasoning that comes with its end only",
+      sse(thought({ summary: [{ text: "a" }, { text: "b" }] }), thought({ content: [{ text: "c" }] }, 1), completed()),
+      ["reasoning a\n\nb", "reasoning c", ...end]
+    ],
+    [
+      "a signature, once, for all that came before, also where the answer comes at the end only",
+      sse(
+        thought({ summary: [], encrypted_content: "x" }),
+        summary("c", 0, 1),
+        thought({ summary: [{ text: "c" }], encrypted_content: "y" }, 1),
+        completed({
+          output: [
+            { ...thought({ encrypted_content: "x" }).item },
+            { ...thought({ summary: [{ text: "c" }], encrypted_content: "y" }).item },
+            { type: "message", content: [{ type: "output_text", text: "hello" }] }
+          ]
+        })
+      ),
+      ["reasoning  signed x", "reasoning c", "reasoning  signed y", "text hello", ...end]
+    ],
+    [
       "a tool call in pieces",
       sse(
         call("added", ""),
@@ -155,7 +181,12 @@ describe("what the events of a Responses stream amount to", () => {
     Effect.gen(function*() {
       const found = yield* read(body)
       expect(found.error).toBeUndefined()
-      expect(found.told).toEqual(told)
+      expect(found.parts.map((part) => {
+        const signature = part._tag === "ReasoningDelta" ? part.signature : undefined
+        return signature === undefined
+          ? brief(part)
+          : `${brief(part)} signed ${JSON.parse(signature).encrypted_content}`
+      })).toEqual(told)
     }))
 })
 

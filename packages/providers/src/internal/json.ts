@@ -24,8 +24,18 @@ export const parse = (text: string): { readonly value: unknown } | undefined => 
 }
 
 /** The object without the fields that are `undefined`. */
-export const defined = <A extends object>(fields: A): A =>
-  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as A
+export const defined = <A extends object>(fields: A): A => {
+  const record = fields as JsonRecord
+  const present: Record<string, unknown> = {}
+  for (const name of Object.keys(record)) {
+    const value = record[name]
+    if (value === undefined) continue
+    // Assigned, this one would be the object's prototype.
+    if (name === "__proto__") Object.defineProperty(present, name, { value, enumerable: true })
+    else present[name] = value
+  }
+  return present as A
+}
 
 /** Which fields of an object are understood: all of a field, or the named ones inside it, also in each item of a list. */
 export interface Known {
@@ -43,11 +53,12 @@ export const leftover = (value: unknown, known: Known): unknown => {
   }
   const record = asRecord(value)
   if (record === undefined) return value === null ? undefined : value
-  const rest = Object.entries(record).flatMap(([field, inside]): ReadonlyArray<readonly [string, unknown]> => {
+  const rest: Array<readonly [string, unknown]> = []
+  for (const field of Object.keys(record)) {
     const understood = Object.hasOwn(known, field) ? known[field] : undefined
-    if (understood === undefined) return [[field, inside]]
-    const left = understood === true ? undefined : leftover(inside, understood)
-    return left === undefined ? [] : [[field, left]]
-  })
+    if (understood === true) continue
+    const left = understood === undefined ? record[field] : leftover(record[field], understood)
+    if (understood === undefined || left !== undefined) rest.push([field, left])
+  }
   return rest.length === 0 ? undefined : Object.fromEntries(rest)
 }

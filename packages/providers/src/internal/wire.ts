@@ -1,24 +1,24 @@
 /** From a dialect, which knows one provider's JSON, to the service that programs see: everything that all dialects share. */
 import type * as HttpClientRequest from "@effect/platform/HttpClientRequest"
-import type { HttpClientResponse } from "@effect/platform/HttpClientResponse"
-import * as Channel from "effect/Channel"
-import * as Chunk from "effect/Chunk"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
-import * as Stream from "effect/Stream"
+import type * as Scope from "effect/Scope"
 import * as LlmError from "perdure/LlmError"
 import * as LlmProvider from "perdure/LlmProvider"
 import type { LlmRequest } from "perdure/LlmRequest"
 import { LlmResponse } from "perdure/LlmResponse"
 import * as RateLimits from "perdure/RateLimits"
 import * as StreamPart from "perdure/StreamPart"
+import * as Bytes from "./bytes.ts"
 import * as Http from "./http.ts"
 import { defined } from "./json.ts"
+import * as Parts from "./parts.ts"
 import * as Secrets from "./secrets.ts"
-import * as Sse from "./sse.ts"
+import type * as Sse from "./sse.ts"
 import * as Timeouts from "./timeouts.ts"
+import * as Timer from "./timer.ts"
 import * as Transport from "./transport.ts"
 
 /** Whose reply it is, and how it came. */
@@ -90,7 +90,7 @@ export const service = (dialect: Dialect, options: Options): LlmProvider.Service
   })
 
   const contextOf = (
-    { headers, status }: Pick<HttpClientResponse, "headers" | "status">,
+    { headers, status }: Http.Head,
     who: Transport.Asked,
     now: number
   ): Context => ({
@@ -104,31 +104,32 @@ export const service = (dialect: Dialect, options: Options): LlmProvider.Service
   })
 
   /** Sends the request and waits for the head of the reply, no longer than it may take. */
-  const send = (request: LlmRequest, who: Transport.Asked, streaming: boolean) => {
+  const send = (request: LlmRequest, who: Transport.Asked, streaming: boolean, scope: Scope.Scope) => {
     const encoded = dialect.encode(request, streaming)
     if (Either.isLeft(encoded)) return Effect.fail(new LlmError.InvalidRequest({ ...target, ...encoded.left }))
-    const head = Effect.catchAllCause(
-      Http.execute(client, encoded.right),
-      (cause) => Transport.failCause(cause, who)
-    )
     const limit = timeouts.headers
-    return Effect.timeoutFail(head, {
-      duration: limit,
-      onTimeout: () => new LlmError.TimedOut({ ...target, phase: "headers", limit })
-    })
+    return Timer.within(
+      Effect.catchAllCause(Http.execute(client, encoded.right), (cause) => Transport.failCause(cause, who)),
+      Http.surroundings(client, scope),
+      limit,
+      () => new LlmError.TimedOut({ ...target, phase: "headers", limit })
+    )
   }
 
   /** Reads a whole reply: the answer in it, or the failure it is. */
-  const settle = (response: HttpClientResponse, who: Transport.Asked) =>
+  const settle = (head: Http.Head, bytes: Bytes.Bytes, who: Transport.Asked, over: () => void) =>
     Effect.flatMap(
-      Http.read(response, timeouts.idle),
+      Http.read(head, bytes, timeouts.idle),
       ({ body, end }) =>
         Effect.flatMap(Clock.currentTimeMillis, (now) => {
-          const context = contextOf(response, who, now)
+          const context = contextOf(head, who, now)
           const limits = limitsOf(context)
           const read = (): Either.Either<LlmResponse, LlmError.ProviderError> => {
             if (!Http.isSuccess(context.status)) return Either.left(dialect.failure(decoder.decode(body), context))
-            if (end === "whole") return dialect.answer(body, context)
+            if (end === "whole") {
+              over()
+              return dialect.answer(body, context)
+            }
             if (end === "stalled") {
               return Either.left(
                 new LlmError.TimedOut({ ...commonOf(context), phase: "idle", limit: timeouts.idle })
@@ -142,54 +143,78 @@ export const service = (dialect: Dialect, options: Options): LlmProvider.Service
               })
             )
           }
-          return Either.mapBoth(read(), {
+          const outcome = read()
+          if (limits === undefined) return outcome
+          return Either.mapBoth(outcome, {
             onLeft: (error) => withLimits(error, limits),
-            onRight: (response) =>
-              limits === undefined ? response : new LlmResponse({ ...response, rateLimits: limits }, true)
+            onRight: (response) => new LlmResponse({ ...response, rateLimits: limits }, true)
           })
         })
     )
 
-  const stream = (request: LlmRequest): Stream.Stream<StreamPart.StreamPart, LlmError.LlmError> =>
-    Stream.unwrapScoped(Effect.gen(function*() {
+  const source = (request: LlmRequest) =>
+    Effect.flatMap(Effect.scope, (scope) => {
       const who = asked(request)
-      const response = yield* send(request, who, true)
-      // Errors come as JSON even where a stream was asked for, and so do the answers of servers that do not stream.
-      if (!Http.isSuccess(response.status) || /^application\/json\b/i.test(response.headers["content-type"] ?? "")) {
-        return Stream.fromIterable(StreamPart.fromResponse(yield* settle(response, who)))
-      }
-      const context = contextOf(response, who, yield* Clock.currentTimeMillis)
-      const reader = dialect.events(context)
-      const events = Sse.decode(response.stream).pipe(
-        Stream.mapError((error) =>
-          error._tag === "NotEvents"
-            ? new LlmError.MalformedResponse({ ...commonOf(context), detail: error.what })
-            : cutBy(error, who, context)
-        )
-      )
-      return Stream.concat(
-        Stream.catchTag(readEvents(events, reader), "StreamInterrupted", (error) => closing(reader, error)),
-        Stream.suspend(() => closing(reader, cut(context, "the stream ended before the answer was complete")))
-      ).pipe(Stream.mapError((error) => withLimits(error, limitsOf(context))))
-    }))
+      return Effect.flatMap(send(request, who, true, scope), (response) => {
+        const head = Http.headOf(response)
+        return Effect.flatMap(Bytes.of(response, scope), (bytes) => {
+          // Errors come as JSON even where a stream was asked for, and so do the answers of servers that do not stream.
+          if (!Http.isSuccess(head.status) || /^application\/json\b/i.test(head.headers["content-type"] ?? "")) {
+            return Effect.map(
+              settle(head, bytes, who, () => {}),
+              (response) => Parts.all(StreamPart.fromResponse(response))
+            )
+          }
+          return Effect.map(Clock.currentTimeMillis, (now) => {
+            const context = contextOf(head, who, now)
+            return Parts.of(bytes, tellingLimits(dialect.events(context), context), {
+              cut: (detail) => cut(context, detail),
+              malformed: (detail) => new LlmError.MalformedResponse({ ...commonOf(context), detail }),
+              broken: (error) => cutBy(error, who, context),
+              last: (error) => withLimits(error, limitsOf(context))
+            })
+          })
+        })
+      })
+    })
 
   return LlmProvider.make(defined({
     ...target,
     contextWindow,
     limits: Timeouts.ofStreams(timeouts),
     generate: (request: LlmRequest) =>
-      Effect.scoped(Effect.suspend(() => {
+      Http.exchange((scope, over) => {
         const who = asked(request)
-        return Effect.flatMap(send(request, who, false), (response) => settle(response, who))
-      })),
-    stream
+        return Effect.flatMap(send(request, who, false, scope), (response) =>
+          Effect.flatMap(Bytes.of(response, scope), (bytes) =>
+            settle(Http.headOf(response), bytes, who, over)))
+      }),
+    source
   }))
 }
 
-const limitsOf = ({ headers, now }: Context) => Option.getOrUndefined(RateLimits.fromHeaders(headers, now))
+/** Most servers say nothing, and then a look at the names costs less than looking for each of them. */
+const limitsOf = ({ headers, now }: Context): RateLimits.RateLimits | undefined => {
+  for (const name in headers) {
+    if (name.includes("ratelimit")) return Option.getOrUndefined(RateLimits.fromHeaders(headers, now))
+  }
+  return undefined
+}
 
 const withLimits = (error: LlmError.ProviderError, rateLimits: RateLimits.RateLimits | undefined) =>
   rateLimits === undefined ? error : LlmError.update(error, { rateLimits })
+
+/** The reader, with what the head of the reply said about rate limits in the last part. */
+const tellingLimits = (reader: EventReader, context: Context): EventReader => {
+  const tell = (decoded: Decoded): Decoded => {
+    if (Either.isLeft(decoded)) return decoded
+    const last = decoded.right.at(-1)
+    if (last?._tag !== "Finish") return decoded
+    const rateLimits = limitsOf(context)
+    return rateLimits === undefined ? decoded : Either.right([...decoded.right.slice(0, -1), { ...last, rateLimits }])
+  }
+  return { event: (event) => tell(reader.event(event)), end: () => tell(reader.end()) }
+}
 
 const replyOf = ({ headers, status }: Context) => ({ status, requestId: Http.requestId(headers) })
 
@@ -211,49 +236,4 @@ const cut = (context: Context, detail: string): LlmError.StreamInterrupted =>
 const cutBy = (error: Parameters<typeof Transport.toLlmError>[0], who: Transport.Asked, context: Context) => {
   const failure = Transport.toLlmError(error, who, replyOf(context))
   return failure._tag === "ConnectionFailed" ? cut(context, failure.detail) : failure
-}
-
-/** What follows the last event. An end that comes when all that is needed was there has cut nothing, however it came. */
-const closing = (
-  reader: EventReader,
-  error: LlmError.StreamInterrupted
-): Stream.Stream<StreamPart.StreamPart, LlmError.ProviderError> => {
-  const end = reader.end()
-  if (Either.isLeft(end)) return Stream.fail(end.left)
-  const parts = Stream.fromIterable(end.right)
-  return end.right.some(({ _tag }) => _tag === "Finish") ? parts : Stream.concat(parts, Stream.fail(error))
-}
-
-/**
- * The parts of the events, chunk by chunk. What came before a bad event is handed on first. One channel, since a stream
- * put together from a stream for each chunk costs more than reading what is in it.
- */
-const readEvents = (
-  events: Stream.Stream<Sse.Event, LlmError.ProviderError>,
-  reader: EventReader
-): Stream.Stream<StreamPart.StreamPart, LlmError.ProviderError> => {
-  const read: Channel.Channel<
-    Chunk.Chunk<StreamPart.StreamPart>,
-    Chunk.Chunk<Sse.Event>,
-    LlmError.ProviderError,
-    LlmError.ProviderError,
-    void,
-    unknown
-  > = Channel.readWithCause({
-    onInput: (chunk: Chunk.Chunk<Sse.Event>) => {
-      const parts: Array<StreamPart.StreamPart> = []
-      for (const event of chunk) {
-        const decoded = reader.event(event)
-        if (Either.isRight(decoded)) parts.push(...decoded.right)
-        // The end came in the middle of this event, so it is no fault of the format.
-        else if (!event.cut) {
-          return Channel.zipRight(Channel.write(Chunk.unsafeFromArray(parts)), Channel.fail(decoded.left))
-        }
-      }
-      return Channel.zipRight(Channel.write(Chunk.unsafeFromArray(parts)), read)
-    },
-    onFailure: Channel.failCause,
-    onDone: () => Channel.void
-  })
-  return Stream.pipeThroughChannel(events, read)
 }

@@ -1,13 +1,27 @@
-import { FetchHttpClient, type HttpClient } from "@effect/platform"
+import { FetchHttpClient, HttpClient, type HttpClientResponse } from "@effect/platform"
 import { NodeHttpClient } from "@effect/platform-node"
-import { Deferred, Effect, type Layer } from "effect"
+import { Deferred, Effect, Layer } from "effect"
 import net, { type AddressInfo } from "node:net"
+
+/** A client whose responses do not show what they are made of, as a program's own may be. */
+const veiled = Layer.effect(
+  HttpClient.HttpClient,
+  Effect.map(
+    HttpClient.HttpClient,
+    (client) =>
+      HttpClient.transformResponse(
+        client,
+        Effect.map((response): HttpClientResponse.HttpClientResponse => Object.create(response))
+      )
+  )
+).pipe(Layer.provide(NodeHttpClient.layerUndici))
 
 /** The clients that users bring. */
 export const clients: ReadonlyArray<readonly [string, Layer.Layer<HttpClient.HttpClient>]> = [
   ["fetch", FetchHttpClient.layer],
   ["undici", NodeHttpClient.layerUndici],
-  ["node:http", NodeHttpClient.layer]
+  ["node:http", NodeHttpClient.layer],
+  ["a client of one's own", veiled]
 ]
 
 /**

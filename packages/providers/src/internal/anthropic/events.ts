@@ -55,7 +55,19 @@ const MessageStop = Schema.Struct({ type: Schema.Literal("message_stop") })
 const Known = Schema.Union(MessageStart, BlockStart, BlockDelta, BlockStop, MessageDelta, MessageStop)
 const known: ReadonlySet<unknown> = new Set(Known.members.flatMap(({ fields }) => fields.type.literals))
 
-const decode = Schema.decodeUnknownEither(Known)
+/** Checks that an event has the shape that is understood. */
+export const bySchema = Schema.decodeUnknownEither(Known)
+
+/** An event, left to the schema unless it is a piece of text, as nearly all are: the schema costs many times as much. */
+export const decode = (event: JsonRecord): ReturnType<typeof bySchema> => {
+  const delta = asRecord(event["delta"])
+  const index = event["index"]
+  const text = delta?.["text"]
+  return event["type"] === "content_block_delta" && typeof index === "number" && delta?.["type"] === "text_delta" &&
+      typeof text === "string"
+    ? Either.right({ type: "content_block_delta", index, delta: { type: "text_delta", text } })
+    : bySchema(event)
+}
 
 const isText = (value: unknown): boolean => typeof value === "string" && value !== ""
 
@@ -75,8 +87,6 @@ const none: Decoded = Either.right([])
 const one = (part: StreamPart.StreamPart): Decoded => Either.right([part])
 const text = (text: string): Decoded => text === "" ? none : one({ _tag: "TextDelta", text })
 const reasoning = (text: string): Decoded => text === "" ? none : one({ _tag: "ReasoningDelta", text })
-const signed = (signature: string): Decoded =>
-  signature === "" ? none : one({ _tag: "ReasoningDelta", text: "", signature })
 
 /** A reader of one stream. */
 export const make = (context: Context): EventReader => {
@@ -86,6 +96,9 @@ export const make = (context: Context): EventReader => {
   let reason: string | undefined
 
   const unreadable = (what: string): Decoded => Either.left(malformed(what, context))
+
+  const signed = (signature: string): Decoded =>
+    signature === "" ? none : one({ _tag: "ReasoningDelta", text: "", signature, provider: context.provider })
 
   const count = (value: unknown): Decoded => {
     if (asRecord(value) === undefined) return none
@@ -116,7 +129,7 @@ export const make = (context: Context): EventReader => {
       // A tool of the provider's own is none of the reader's business.
       if (call === undefined || delta.partial_json === "") return none
       call.begun = true
-      return one(StreamPart.ToolCallDelta.make({ id: call.id, arguments: delta.partial_json }))
+      return one({ _tag: "ToolCallDelta", id: call.id, arguments: delta.partial_json })
     }
     if ("thinking" in delta) return reasoning(delta.thinking)
     if ("signature" in delta) return signed(delta.signature)
@@ -167,7 +180,7 @@ export const make = (context: Context): EventReader => {
       if (event === "error") return Either.left(fromEvent(data, context))
       if (record === undefined) return unreadable(`an event is not a JSON object (${data.length} characters)`)
       if (known.has(type)) {
-        const decoded = decode({ ...record, type })
+        const decoded = decode(record["type"] === type ? record : { ...record, type })
         return Either.isLeft(decoded) ? unreadable(wrongShape(decoded.left, "an event")) : read(decoded.right)
       }
       const error = inside(record, context)

@@ -14,6 +14,7 @@ import type {
 } from "perdure/LlmRequest"
 import { asRecord, defined, parse } from "../json.ts"
 import { checkStream, Refused, refusing } from "../openai/refused.ts"
+import { signatureFor } from "../reasoning.ts"
 import type { Refusal } from "../wire.ts"
 import { redactedData } from "./reasoning.ts"
 
@@ -98,7 +99,7 @@ const input = (json: string): Block => {
   return value
 }
 
-const assistantPart = (part: AssistantPart): ReadonlyArray<Block> => {
+const assistantPart = (part: AssistantPart, name: string): ReadonlyArray<Block> => {
   switch (part._tag) {
     case "Text":
       return text(part.text)
@@ -106,23 +107,24 @@ const assistantPart = (part: AssistantPart): ReadonlyArray<Block> => {
       return [{ type: "tool_use", id: part.id, name: part.name, input: input(part.arguments) }]
     case "Reasoning": {
       // The API takes back only what it has signed.
-      if (part.signature === undefined) return []
-      const data = redactedData(part.signature)
+      const signature = signatureFor(name, part)
+      if (signature === undefined) return []
+      const data = redactedData(signature)
       return [
         data === undefined
-          ? { type: "thinking", thinking: part.text, signature: part.signature }
+          ? { type: "thinking", thinking: part.text, signature }
           : { type: "redacted_thinking", data }
       ]
     }
   }
 }
 
-const turn = (message: Exclude<Message, { readonly _tag: "System" }>): Turn => {
+const turn = (message: Exclude<Message, { readonly _tag: "System" }>, name: string): Turn => {
   switch (message._tag) {
     case "User":
       return { role: "user", content: message.content.flatMap(userPart) }
     case "Assistant":
-      return { role: "assistant", content: message.content.flatMap(assistantPart) }
+      return { role: "assistant", content: message.content.flatMap((part) => assistantPart(part, name)) }
     case "Tool": {
       const { content, isError, toolCallId } = message
       const result = { type: "tool_result", tool_use_id: toolCallId, content }
@@ -134,11 +136,11 @@ const turn = (message: Exclude<Message, { readonly _tag: "System" }>): Turn => {
 const isResult = ({ type }: Block): boolean => type === "tool_result"
 
 /** Turns that take turns: consecutive messages of one role are one. Results of tools stand first, as the API asks. */
-const turns = (messages: ReadonlyArray<Message>): ReadonlyArray<Turn> => {
+const turns = (messages: ReadonlyArray<Message>, name: string): ReadonlyArray<Turn> => {
   const merged: Array<Turn> = []
   for (const message of messages) {
     if (message._tag === "System") continue
-    const next = turn(message)
+    const next = turn(message, name)
     const last = merged.at(-1)
     if (next.content.length === 0) continue
     if (last?.role === next.role) merged[merged.length - 1] = { ...last, content: [...last.content, ...next.content] }
@@ -211,7 +213,7 @@ const body = (request: LlmRequest, streaming: boolean, { maxOutputTokens, model,
     model,
     max_tokens: request.maxOutputTokens ?? maxOutputTokens,
     system: system.length === 0 ? undefined : system,
-    messages: turns(request.messages),
+    messages: turns(request.messages, name),
     tools: request.tools.length === 0 ? undefined : request.tools.map(tool),
     tool_choice: toolChoice(request, request.tools.length > 0 || "tools" in extras),
     stop_sequences: request.stop.length === 0 ? undefined : request.stop,

@@ -7,6 +7,7 @@ import type { AssistantPart } from "perdure/LlmRequest"
 import { LlmResponse, type Usage } from "perdure/LlmResponse"
 import { asRecord, asText, defined, type Known, leftover, parse } from "../json.ts"
 import { pageText } from "../openai/said.ts"
+import { reasoning } from "../reasoning.ts"
 import { conceal } from "../secrets.ts"
 import type { Context } from "../wire.ts"
 import { commonOf, inside, malformed } from "./failure.ts"
@@ -47,7 +48,25 @@ const Answer = Schema.Struct({
   usage: maybe(Schema.Unknown)
 })
 
-const decode = Schema.decodeUnknownEither(Answer)
+/** Checks that an answer has the shape that is understood. */
+export const bySchema = Schema.decodeUnknownEither(Answer, { errors: "all" })
+
+const isMaybeText = (value: unknown): boolean => typeof value === "string" || value === undefined || value === null
+
+/** Whether an answer is of the plain kind, as most are: as documented, its content nothing but text. */
+const isPlain = (value: unknown): value is typeof Answer.Type => {
+  const answer = asRecord(value)
+  const content = answer?.["content"]
+  return isMaybeText(answer?.["id"]) && isMaybeText(answer?.["model"]) && isMaybeText(answer?.["stop_reason"]) &&
+    Array.isArray(content) && content.every((one) => {
+      const block = asRecord(one)
+      return block?.["type"] === "text" && typeof block["text"] === "string"
+    })
+}
+
+/** An answer, left to the schema only where a look does not tell that it is one: the schema costs many times as much. */
+export const decode = (value: unknown): ReturnType<typeof bySchema> =>
+  isPlain(value) ? Either.right(value) : bySchema(value)
 
 /** Kept, but for a null, which says nothing. */
 const unlessNull: Known = {}
@@ -84,7 +103,10 @@ const known: Known = {
   }
 }
 
-const partsOf = (block: (typeof Answer.Type)["content"][number]): ReadonlyArray<AssistantPart> => {
+const partsOf = (
+  block: (typeof Answer.Type)["content"][number],
+  provider: string
+): ReadonlyArray<AssistantPart> => {
   if (!("text" in block || "thinking" in block || "data" in block || "name" in block)) return []
   switch (block.type) {
     case "text":
@@ -93,9 +115,9 @@ const partsOf = (block: (typeof Answer.Type)["content"][number]): ReadonlyArray<
       // Reasoning may be kept from the reader and still be signed.
       return block.thinking === "" && !block.signature
         ? []
-        : [defined({ _tag: "Reasoning", text: block.thinking, signature: block.signature || undefined })]
+        : [reasoning(block.thinking, block.signature, provider)]
     case "redacted_thinking":
-      return [{ _tag: "Reasoning", text: "", signature: redacted(block.data) }]
+      return [reasoning("", redacted(block.data), provider)]
     case "tool_use":
       return [{ _tag: "ToolCall", id: block.id, name: block.name, arguments: JSON.stringify(block.input ?? {}) }]
   }
@@ -144,31 +166,34 @@ export const read = (bytes: Uint8Array, context: Context): Either.Either<LlmResp
   if (json === undefined) return unreadable(notJson(body, context))
   const error = inside(json.value, context)
   if (error !== undefined) return Either.left(error)
-  const decoded = decode(json.value, { errors: "all" })
+  const decoded = decode(json.value)
   if (Either.isLeft(decoded)) return unreadable(wrongShape(decoded.left, "the body"))
 
   const { id, model, stop_details, stop_reason, usage } = decoded.right
   if (!stop_reason) return unreadable("the answer has no stop reason")
   if (stop_reason === "refusal") return Either.left(refusal(stop_details, usageOf(usage), context))
-  const content = Either.try(() => decoded.right.content.flatMap(partsOf))
+  const content = Either.try(() => decoded.right.content.flatMap((block) => partsOf(block, context.provider)))
   if (Either.isLeft(content)) return unreadable("the arguments of a tool call are nested too deeply")
   const reason = finishReason(stop_reason)
   const extras = asRecord(leftover(json.value, known)) ?? {}
   const strange = decoded.right.content.some(({ type }) => !understood.has(type))
   return Either.right(
-    new LlmResponse(defined({
-      id: id ?? undefined,
-      provider: context.provider,
-      model: model || context.model,
-      content: content.right,
-      finishReason: reason,
-      usage: usageOf(usage),
-      extras: {
-        ...extras,
-        // Blocks of other kinds mean something only among the rest.
-        ...(strange ? { content: asRecord(json.value)?.["content"] } : {}),
-        ...(reason === "other" ? { stop_reason } : {})
-      }
-    }))
+    new LlmResponse(
+      defined({
+        id: id ?? undefined,
+        provider: context.provider,
+        model: model || context.model,
+        content: content.right,
+        finishReason: reason,
+        usage: usageOf(usage),
+        extras: {
+          ...extras,
+          // Blocks of other kinds mean something only among the rest.
+          ...(strange ? { content: asRecord(json.value)?.["content"] } : {}),
+          ...(reason === "other" ? { stop_reason } : {})
+        }
+      }),
+      true
+    )
   )
 }

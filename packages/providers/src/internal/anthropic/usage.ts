@@ -11,13 +11,16 @@ export const usageOf = (value: unknown): Usage => {
   const fresh = asCount(usage?.["input_tokens"])
   const cached = asCount(usage?.["cache_read_input_tokens"])
   const written = asCount(usage?.["cache_creation_input_tokens"])
-  return new Usage(defined({
-    inputTokens: fresh === undefined ? undefined : fresh + (cached ?? 0) + (written ?? 0),
-    outputTokens: asCount(usage?.["output_tokens"]),
-    cachedInputTokens: cached,
-    cacheWriteTokens: written,
-    reasoningTokens: asCount(asRecord(usage?.["output_tokens_details"])?.["thinking_tokens"])
-  }))
+  return new Usage(
+    defined({
+      inputTokens: fresh === undefined ? undefined : fresh + (cached ?? 0) + (written ?? 0),
+      outputTokens: asCount(usage?.["output_tokens"]),
+      cachedInputTokens: cached,
+      cacheWriteTokens: written,
+      reasoningTokens: asCount(asRecord(usage?.["output_tokens_details"])?.["thinking_tokens"])
+    }),
+    true
+  )
 }
 
 /** Later counts over earlier ones: they are totals, and a count that is left out or null has not changed. */

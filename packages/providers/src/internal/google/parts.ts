@@ -1,6 +1,7 @@
 /** The pieces of a conversation, as Gemini wants them. */
 import type { AssistantPart, FilePart, ImagePart, ToolMessage, UserPart } from "perdure/LlmRequest"
 import { asRecord, defined, type JsonRecord, parse } from "../json.ts"
+import { signatureFor } from "../reasoning.ts"
 import type { Refusal } from "../wire.ts"
 
 /** Thrown while a request is encoded, and caught there. */
@@ -95,20 +96,25 @@ const anySignature = "skip_thought_signature_validator"
  * What the model said. Gemini signs parts of any kind, so a signature without a text of its own belongs to the part
  * after it: {@link module:response} takes it apart in the same way.
  */
-export const assistantParts = (parts: ReadonlyArray<AssistantPart>, model: string): Array<JsonRecord> => {
+export const assistantParts = (
+  parts: ReadonlyArray<AssistantPart>,
+  { model, name }: { readonly model: string; readonly name: string }
+): Array<JsonRecord> => {
   const encoded: Array<JsonRecord> = []
   let signature: string | undefined
   let called = false
   for (const [index, part] of parts.entries()) {
     switch (part._tag) {
-      case "Reasoning":
-        if (part.text === "") signature = part.signature ?? signature
+      case "Reasoning": {
+        const own = signatureFor(name, part)
+        if (part.text === "") signature = own ?? signature
         else if (parts[index + 1]?._tag === "ToolCall") {
           // A stream's reader joins the signature of a call to the thoughts before it.
           encoded.push({ text: part.text, thought: true })
-          signature = part.signature ?? signature
-        } else encoded.push(defined({ text: part.text, thought: true, thoughtSignature: part.signature }))
+          signature = own ?? signature
+        } else encoded.push(defined({ text: part.text, thought: true, thoughtSignature: own }))
         break
+      }
       case "Text":
         // The API refuses a part with nothing in it.
         if (part.text === "" && signature === undefined) break

@@ -17,7 +17,7 @@ interface Content {
 }
 
 /** The conversation. Results of tools that were asked for together must come together. */
-const contentsOf = (messages: ReadonlyArray<Message>, model: string): ReadonlyArray<Content> => {
+const contentsOf = (messages: ReadonlyArray<Message>, options: Options): ReadonlyArray<Content> => {
   const contents: Array<Content> = []
   let before: Message["_tag"] | undefined
   for (const message of messages) {
@@ -28,7 +28,7 @@ const contentsOf = (messages: ReadonlyArray<Message>, model: string): ReadonlyAr
         contents.push({ role: "user", parts: userParts(message.content) })
         break
       case "Assistant":
-        contents.push({ role: "model", parts: assistantParts(message.content, model) })
+        contents.push({ role: "model", parts: assistantParts(message.content, options) })
         break
       case "Tool": {
         const last = contents.at(-1)
@@ -114,12 +114,12 @@ const merged = (under: JsonRecord, over: JsonRecord): JsonRecord => {
   return Object.fromEntries(fields)
 }
 
-const body = (request: LlmRequest, { model, name }: Options): JsonRecord => {
+const body = (request: LlmRequest, options: Options): JsonRecord => {
   if (request.parallelToolCalls === false) {
     throw new Refused("parallelToolCalls", "the Gemini API cannot be kept from asking for several tools at once")
   }
   const system = request.messages.flatMap((message) => message._tag === "System" ? [{ text: message.text }] : [])
-  const contents = contentsOf(request.messages, model)
+  const contents = contentsOf(request.messages, options)
   if (contents.length === 0) {
     throw new Refused("messages", "the Gemini API needs a message besides the system's")
   }
@@ -136,7 +136,7 @@ const body = (request: LlmRequest, { model, name }: Options): JsonRecord => {
       toolConfig: toolConfig(request.toolChoice, request.tools.some(({ strict }) => strict === true)),
       generationConfig: generationConfig(request)
     }),
-    request.extras[name] ?? {}
+    request.extras[options.name] ?? {}
   )
 }
 

@@ -6,6 +6,7 @@ import * as LlmError from "perdure/LlmError"
 import type { AssistantPart } from "perdure/LlmRequest"
 import { type FinishReason, LlmResponse, Usage } from "perdure/LlmResponse"
 import { asCount, asRecord, defined, type Known, leftover, parse } from "../json.ts"
+import { reasoning } from "../reasoning.ts"
 import { conceal } from "../secrets.ts"
 import type { Context } from "../wire.ts"
 import { commonOf, fromSaid, malformed } from "./failure.ts"
@@ -74,12 +75,15 @@ export const usageOf = (value: unknown): Usage => {
   const count = (field: string) => asCount(asRecord(value)?.[field])
   const inputTokens = sum(count("promptTokenCount"), count("toolUsePromptTokenCount"))
   const written = sum(count("candidatesTokenCount"), count("thoughtsTokenCount"))
-  return new Usage(defined({
-    inputTokens,
-    outputTokens: written ?? (inputTokens !== undefined && count("totalTokenCount") === inputTokens ? 0 : undefined),
-    cachedInputTokens: count("cachedContentTokenCount"),
-    reasoningTokens: count("thoughtsTokenCount")
-  }))
+  return new Usage(
+    defined({
+      inputTokens,
+      outputTokens: written ?? (inputTokens !== undefined && count("totalTokenCount") === inputTokens ? 0 : undefined),
+      cachedInputTokens: count("cachedContentTokenCount"),
+      reasoningTokens: count("thoughtsTokenCount")
+    }),
+    true
+  )
 }
 
 /** The ids of tool calls, by their place in the answer, for want of Google's own. */
@@ -109,10 +113,10 @@ export const contentOf = (
       for (const { functionCall, text, thought, thoughtSignature } of candidate.content?.parts ?? []) {
         const signature = thoughtSignature || undefined
         if (thought === true && text) {
-          content.push(defined({ _tag: "Reasoning", text, signature }))
+          content.push(reasoning(text, signature, context.provider))
           continue
         }
-        if (signature !== undefined) content.push({ _tag: "Reasoning", text: "", signature })
+        if (signature !== undefined) content.push(reasoning("", signature, context.provider))
         if (text) content.push({ _tag: "Text", text })
         if (!functionCall) continue
         content.push({
@@ -249,14 +253,19 @@ export const read = (bytes: Uint8Array, context: Context): Either.Either<LlmResp
       context
     )
     const extras = asRecord(leftover(json.value, known)) ?? {}
-    return new LlmResponse(defined({
-      id: reply.responseId || undefined,
-      provider: context.provider,
-      model: reply.modelVersion || context.model,
-      content,
-      finishReason,
-      usage,
-      // Several answers are beside one another, whole, so that none is taken for the rest of another.
-      extras: reply.candidates?.length === 1 ? extras : { ...extras, candidates: asRecord(json.value)?.["candidates"] }
-    }))
+    return new LlmResponse(
+      defined({
+        id: reply.responseId || undefined,
+        provider: context.provider,
+        model: reply.modelVersion || context.model,
+        content,
+        finishReason,
+        usage,
+        // Several answers are beside one another, whole, so that none is taken for the rest of another.
+        extras: reply.candidates?.length === 1
+          ? extras
+          : { ...extras, candidates: asRecord(json.value)?.["candidates"] }
+      }),
+      true
+    )
   })

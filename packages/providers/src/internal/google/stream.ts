@@ -4,28 +4,12 @@
  */
 import * as Either from "effect/Either"
 import type * as LlmError from "perdure/LlmError"
-import type { AssistantPart } from "perdure/LlmRequest"
 import { type FinishReason, Usage } from "perdure/LlmResponse"
 import * as StreamPart from "perdure/StreamPart"
-import { defined, parse } from "../json.ts"
+import { parse } from "../json.ts"
 import type { Context, EventReader } from "../wire.ts"
 import { malformed } from "./failure.ts"
 import { contentOf, endOf, firstOf, replyOf, usageOf } from "./response.ts"
-
-const deltas = (part: AssistantPart): ReadonlyArray<StreamPart.StreamPart> => {
-  switch (part._tag) {
-    case "Text":
-      return [{ _tag: "TextDelta", text: part.text }]
-    case "Reasoning":
-      return [StreamPart.ReasoningDelta.make(defined({ text: part.text, signature: part.signature }))]
-    case "ToolCall":
-      return [
-        StreamPart.ToolCallStart.make({ id: part.id, name: part.name }),
-        StreamPart.ToolCallDelta.make({ id: part.id, arguments: part.arguments }),
-        StreamPart.ToolCallEnd.make({ id: part.id })
-      ]
-  }
-}
 
 export const events = (context: Context): EventReader => {
   let calls = 0
@@ -47,7 +31,7 @@ export const events = (context: Context): EventReader => {
         const content = yield* contentOf(candidate, responseId, calls, context)
         calls += content.filter(({ _tag }) => _tag === "ToolCall").length
         empty = empty && content.length === 0
-        parts.push(...content.flatMap(deltas))
+        parts.push(...StreamPart.fromContent(content))
         if (candidate.finishReason) {
           finishReason = yield* endOf(candidate, { calls: calls > 0, empty }, usage, context)
         }

@@ -9,6 +9,8 @@ export interface Options {
   readonly model: string
   /** The provider's name, under which a request keeps fields of its own. */
   readonly name: string
+  /** The name under which reasoning is signed. */
+  readonly signer: string
   readonly maxTokensField: "max_completion_tokens" | "max_tokens"
   readonly seedField: "seed" | "random_seed"
   /** Whether to ask for the usage at the end of a stream. */

@@ -5,7 +5,7 @@ import * as Schema from "effect/Schema"
 import * as LlmError from "perdure/LlmError"
 import type { AssistantPart } from "perdure/LlmRequest"
 import { type FinishReason, LlmResponse, Usage } from "perdure/LlmResponse"
-import { asCount, asRecord, asText, defined, type Known, leftover, parse } from "../json.ts"
+import { asCount, asRecord, asText, defined, type JsonRecord, type Known, leftover, parse } from "../json.ts"
 import { conceal } from "../secrets.ts"
 import type { Context } from "../wire.ts"
 import { commonOf, fromSaid, malformed } from "./failure.ts"
@@ -41,6 +41,14 @@ const Message = Schema.Struct({
   tool_calls: maybe(Schema.Array(ToolCall))
 })
 
+export const isMaybeText = (value: unknown): value is string | null | undefined =>
+  typeof value === "string" || value === undefined || value === null
+
+/** Whether a message, or a piece of one, is of the plain kind: texts, and no tools. */
+export const isPlainMessage = (message: JsonRecord): boolean =>
+  isMaybeText(message["content"]) && isMaybeText(message["refusal"]) && isMaybeText(message["reasoning"]) &&
+  isMaybeText(message["reasoning_content"]) && (message["tool_calls"] === undefined || message["tool_calls"] === null)
+
 const Choice = Schema.Struct({ finish_reason: maybe(Schema.String), message: Message })
 
 const Completion = Schema.Struct({
@@ -51,7 +59,24 @@ const Completion = Schema.Struct({
   usage: maybe(Schema.Unknown)
 })
 
-const decode = Schema.decodeUnknownEither(Completion)
+/** Checks that a completion has the shape that is understood. */
+export const bySchema = Schema.decodeUnknownEither(Completion, { errors: "all" })
+
+/** Whether a completion is of the plain kind, as most are: as documented, its content nothing but text. */
+const isPlain = (value: unknown): value is typeof Completion.Type => {
+  const completion = asRecord(value)
+  const choices = completion?.["choices"]
+  return isMaybeText(completion?.["id"]) && isMaybeText(completion?.["model"]) &&
+    Array.isArray(choices) && choices.length > 0 && choices.every((one) => {
+      const choice = asRecord(one)
+      const message = asRecord(choice?.["message"])
+      return message !== undefined && isMaybeText(choice?.["finish_reason"]) && isPlainMessage(message)
+    })
+}
+
+/** A completion, left to the schema only where a look does not tell that it is one: the schema costs many times as much. */
+export const decode = (value: unknown): ReturnType<typeof bySchema> =>
+  isPlain(value) ? Either.right(value) : bySchema(value)
 
 /** Nothing inside is understood. */
 const unknown: Known = {}
@@ -90,12 +115,15 @@ export const usageOf = (value: unknown): Usage => {
   const usage = asRecord(value)
   const input = asRecord(usage?.["prompt_tokens_details"])
   const output = asRecord(usage?.["completion_tokens_details"])
-  return new Usage(defined({
-    inputTokens: asCount(usage?.["prompt_tokens"]),
-    outputTokens: asCount(usage?.["completion_tokens"]),
-    cachedInputTokens: asCount(input?.["cached_tokens"]) ?? asCount(usage?.["prompt_cache_hit_tokens"]),
-    reasoningTokens: asCount(output?.["reasoning_tokens"])
-  }))
+  return new Usage(
+    defined({
+      inputTokens: asCount(usage?.["prompt_tokens"]),
+      outputTokens: asCount(usage?.["completion_tokens"]),
+      cachedInputTokens: asCount(input?.["cached_tokens"]) ?? asCount(usage?.["prompt_cache_hit_tokens"]),
+      reasoningTokens: asCount(output?.["reasoning_tokens"])
+    }),
+    true
+  )
 }
 
 const text = (value: string): AssistantPart => ({ _tag: "Text", text: value })
@@ -191,7 +219,7 @@ export const read = (bytes: Uint8Array, context: Context): Either.Either<LlmResp
   if (Either.isLeft(json)) return unreadable(json.left)
   const said = insideAnswer(json.right)
   if (said !== undefined) return Either.left(fromSaid(said, context))
-  const decoded = decode(json.right, { errors: "all" })
+  const decoded = decode(json.right)
   if (Either.isLeft(decoded)) return unreadable(wrongShape(decoded.left))
 
   const { choices: [choice, ...others], id, model, usage } = decoded.right
@@ -208,14 +236,17 @@ export const read = (bytes: Uint8Array, context: Context): Either.Either<LlmResp
   const onlyFunctions = (choice.message.tool_calls ?? []).every((call) => call.function)
   const extras = asRecord(leftover(json.right, known(onlyFunctions))) ?? {}
   return Either.right(
-    new LlmResponse(defined({
-      id: id ?? undefined,
-      provider: context.provider,
-      model: model || context.model,
-      content,
-      finishReason: finishReason(choice.finish_reason, content.some(({ _tag }) => _tag === "ToolCall")),
-      usage: usageOf(usage),
-      extras: others.length === 0 ? extras : { ...extras, choices: asRecord(json.right)?.["choices"] }
-    }))
+    new LlmResponse(
+      defined({
+        id: id ?? undefined,
+        provider: context.provider,
+        model: model || context.model,
+        content,
+        finishReason: finishReason(choice.finish_reason, content.some(({ _tag }) => _tag === "ToolCall")),
+        usage: usageOf(usage),
+        extras: others.length === 0 ? extras : { ...extras, choices: asRecord(json.right)?.["choices"] }
+      }),
+      true
+    )
   )
 }

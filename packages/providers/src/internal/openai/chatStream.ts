@@ -5,7 +5,18 @@ import * as LlmError from "perdure/LlmError"
 import * as StreamPart from "perdure/StreamPart"
 import { asRecord, defined, parse } from "../json.ts"
 import type { Context, Decoded, EventReader } from "../wire.ts"
-import { Content, failureOf, finishReason, maybe, refused, textsOf, usageOf, wrongShape } from "./chatResponse.ts"
+import {
+  Content,
+  failureOf,
+  finishReason,
+  isMaybeText,
+  isPlainMessage,
+  maybe,
+  refused,
+  textsOf,
+  usageOf,
+  wrongShape
+} from "./chatResponse.ts"
 import { commonOf, fromSaid, malformed, unlessTooDeep } from "./failure.ts"
 import { fromJson, insideAnswer } from "./said.ts"
 import * as ToolCalls from "./toolCalls.ts"
@@ -34,7 +45,30 @@ const Chunk = Schema.Struct({
   usage: maybe(Schema.Unknown)
 })
 
-const decode = Schema.decodeUnknownEither(Chunk)
+/** Checks that an event has the shape that is understood. */
+export const bySchema = Schema.decodeUnknownEither(Chunk)
+
+const isPlainPiece = (value: unknown): boolean => {
+  if (value === undefined || value === null) return true
+  const record = asRecord(value)
+  return record !== undefined && isPlainMessage(record)
+}
+
+/** Whether an event is of the plain kind, as nearly all are: as documented, a piece of text. */
+const isPlain = (value: unknown): value is typeof Chunk.Type => {
+  const chunk = asRecord(value)
+  const choices = chunk?.["choices"]
+  return isMaybeText(chunk?.["model"]) && Array.isArray(choices) && choices.every((one) => {
+    const choice = asRecord(one)
+    const index = choice?.["index"]
+    return choice !== undefined && (typeof index === "number" || index === undefined || index === null) &&
+      isMaybeText(choice["finish_reason"]) && isPlainPiece(choice["delta"]) && isPlainPiece(choice["message"])
+  })
+}
+
+/** An event, left to the schema only where a look does not tell that it is one: the schema costs many times as much. */
+export const decode = (value: unknown): ReturnType<typeof bySchema> =>
+  isPlain(value) ? Either.right(value) : bySchema(value)
 
 /** The most of a refusal's words that is kept. */
 const maxRefusal = 8192
@@ -53,19 +87,23 @@ export const make = (context: Context): EventReader => {
   let refusal = ""
   let told = false
 
-  const partsOf = (delta: typeof Delta.Type): ReadonlyArray<StreamPart.StreamPart> => {
-    const parts: Array<StreamPart.StreamPart> = []
+  const read = (delta: typeof Delta.Type, parts: Array<StreamPart.StreamPart>): void => {
     const thought = delta.reasoning_content || delta.reasoning
     if (thought) parts.push({ _tag: "ReasoningDelta", text: thought })
-    for (const part of textsOf(delta.content ?? "")) {
-      if (part._tag === "Text") parts.push({ _tag: "TextDelta", text: part.text })
-      if (part._tag === "Reasoning") parts.push({ _tag: "ReasoningDelta", text: part.text })
+    if (typeof delta.content === "string") {
+      if (delta.content !== "") parts.push({ _tag: "TextDelta", text: delta.content })
+    } else if (delta.content) {
+      for (const part of textsOf(delta.content)) {
+        if (part._tag === "Text") parts.push({ _tag: "TextDelta", text: part.text })
+        if (part._tag === "Reasoning") parts.push({ _tag: "ReasoningDelta", text: part.text })
+      }
     }
-    for (const { function: call, id, index } of delta.tool_calls ?? []) {
-      if (call) parts.push(...calls.add({ index, id, name: call.name, arguments: call.arguments }))
+    if (delta.tool_calls) {
+      for (const { function: call, id, index } of delta.tool_calls) {
+        if (call) parts.push(...calls.add({ index, id, name: call.name, arguments: call.arguments }))
+      }
     }
-    if (refusal.length < maxRefusal) refusal += delta.refusal ?? ""
-    return parts
+    if (delta.refusal && refusal.length < maxRefusal) refusal += delta.refusal
   }
 
   /** What a stream that has said why it stops comes to. Its usage follows the reason, so failures wait until here too. */
@@ -98,12 +136,12 @@ export const make = (context: Context): EventReader => {
       // Only one answer is asked for.
       if (index) continue
       const more = delta ?? (told ? undefined : message)
-      if (more) parts.push(...partsOf(more))
+      if (more) read(more, parts)
       told ||= parts.length > 0
       reason = finish_reason || reason
     }
     const usage = usageIn(value)
-    if (usage !== undefined && usage !== null) parts.push(StreamPart.UsagePart.make({ usage: usageOf(usage) }))
+    if (usage !== undefined && usage !== null) parts.push({ _tag: "Usage", usage: usageOf(usage) })
     return Either.right(parts)
   }
 
@@ -119,7 +157,7 @@ export const make = (context: Context): EventReader => {
       if (said !== undefined) return Either.left(fromSaid(said, context))
       return json === undefined || asRecord(json.value) === undefined
         ? Either.left(malformed(`an event is not a JSON object (${data.length} characters)`, context))
-        : unlessTooDeep(() => chunk(json.value), context)
+        : unlessTooDeep(chunk, json.value, context)
     },
     // Some servers end without `[DONE]`: the finish reason is the real end.
     end: () => reason === undefined ? Either.right([]) : conclude(reason)

@@ -211,9 +211,9 @@ export const malformed = (what: string, context: Context): LlmError.MalformedRes
   new LlmError.MalformedResponse({ ...commonOf(context), detail: conceal(what, context.secrets) })
 
 /** The outcome of reading an event, which may hold JSON that parses and is too deep to be written again. */
-export const unlessTooDeep = (read: () => Decoded, context: Context): Decoded => {
+export const unlessTooDeep = <A>(read: (value: A) => Decoded, value: A, context: Context): Decoded => {
   try {
-    return read()
+    return read(value)
   } catch (thrown) {
     if (!(thrown instanceof RangeError)) throw thrown
     return Either.left(malformed("an event is nested too deeply", context))

@@ -5,6 +5,7 @@ import * as LlmError from "perdure/LlmError"
 import type { AssistantPart } from "perdure/LlmRequest"
 import { type FinishReason, LlmResponse, Usage } from "perdure/LlmResponse"
 import { asCount, asRecord, defined, type Known, leftover } from "../json.ts"
+import { reasoning } from "../reasoning.ts"
 import type { Context } from "../wire.ts"
 import { jsonOf, maybe, refused, wrongShape } from "./chatResponse.ts"
 import { commonOf, fromSaid, malformed } from "./failure.ts"
@@ -72,27 +73,37 @@ const extrasOf = (value: unknown): Readonly<Record<string, unknown>> => {
 /** The tokens used, as far as the numbers make sense. */
 export const usageOf = (value: unknown): Usage => {
   const usage = asRecord(value)
-  return new Usage(defined({
-    inputTokens: asCount(usage?.["input_tokens"]),
-    outputTokens: asCount(usage?.["output_tokens"]),
-    cachedInputTokens: asCount(asRecord(usage?.["input_tokens_details"])?.["cached_tokens"]),
-    reasoningTokens: asCount(asRecord(usage?.["output_tokens_details"])?.["reasoning_tokens"])
-  }))
+  return new Usage(
+    defined({
+      inputTokens: asCount(usage?.["input_tokens"]),
+      outputTokens: asCount(usage?.["output_tokens"]),
+      cachedInputTokens: asCount(asRecord(usage?.["input_tokens_details"])?.["cached_tokens"]),
+      reasoningTokens: asCount(asRecord(usage?.["output_tokens_details"])?.["reasoning_tokens"])
+    }),
+    true
+  )
 }
 
 const text = (value: string): AssistantPart => ({ _tag: "Text", text: value })
 
-const partsOf = (item: typeof Item.Type, index: number): ReadonlyArray<AssistantPart> => {
+/** The words of a piece of reasoning, and its encrypted form: it is sent back with its id. */
+export const reasoningOf = (item: typeof Item.Type) => {
+  const summary = (item.summary ?? []).map(({ text }) => text ?? "").join(betweenSummaries)
+  return {
+    words: summary || (item.content ?? []).map(({ text }) => text ?? "").join(""),
+    signature: item.encrypted_content
+      ? JSON.stringify({ id: item.id, encrypted_content: item.encrypted_content })
+      : undefined
+  }
+}
+
+const partsOf = (item: typeof Item.Type, index: number, signer: string): ReadonlyArray<AssistantPart> => {
   switch (item.type) {
     case "message":
       return (item.content ?? []).flatMap((part) => part.text ? [text(part.text)] : [])
     case "reasoning": {
-      const summary = (item.summary ?? []).map(({ text }) => text ?? "").join(betweenSummaries)
-      const words = summary || (item.content ?? []).map(({ text }) => text ?? "").join("")
-      const signature = item.encrypted_content
-        ? JSON.stringify({ id: item.id, encrypted_content: item.encrypted_content })
-        : undefined
-      return words === "" && signature === undefined ? [] : [defined({ _tag: "Reasoning", text: words, signature })]
+      const { signature, words } = reasoningOf(item)
+      return words === "" && signature === undefined ? [] : [reasoning(words, signature, signer)]
     }
     case "function_call": {
       const given = item.arguments ?? ""
@@ -132,11 +143,15 @@ const ended = (
 }
 
 /** The answer in a response, from the body of a reply or the last event of a stream. */
-export const fromValue = (value: unknown, context: Context): Either.Either<LlmResponse, LlmError.ProviderError> => {
+export const fromValue = (
+  value: unknown,
+  context: Context,
+  signer: string
+): Either.Either<LlmResponse, LlmError.ProviderError> => {
   const decoded = decode(value, { errors: "all" })
   if (Either.isLeft(decoded)) return Either.left(malformed(wrongShape(decoded.left), context))
   const { id, model, output, usage } = decoded.right
-  const parts = Either.try(() => (output ?? []).flatMap(partsOf))
+  const parts = Either.try(() => (output ?? []).flatMap((item, index) => partsOf(item, index, signer)))
   if (Either.isLeft(parts)) return Either.left(malformed("the arguments of a tool call are nested too deeply", context))
   const content = parts.right
   if (content.some((part) => part._tag === "ToolCall" && part.name === "")) {
@@ -147,22 +162,29 @@ export const fromValue = (value: unknown, context: Context): Either.Either<LlmRe
   const refusal = (output ?? []).flatMap((item) => (item.content ?? []).map(({ refusal }) => refusal ?? "")).join("")
   if (refusal.trim() !== "") return Either.left(refused(refusal, context))
   return Either.right(
-    new LlmResponse(defined({
-      id: id ?? undefined,
-      provider: context.provider,
-      model: model || context.model,
-      content,
-      finishReason: finish.right,
-      usage: usageOf(usage),
-      extras: extrasOf(value)
-    }))
+    new LlmResponse(
+      defined({
+        id: id ?? undefined,
+        provider: context.provider,
+        model: model || context.model,
+        content,
+        finishReason: finish.right,
+        usage: usageOf(usage),
+        extras: extrasOf(value)
+      }),
+      true
+    )
   )
 }
 
 /** The answer in a reply that HTTP calls a success, or the failure it is. */
-export const read = (bytes: Uint8Array, context: Context): Either.Either<LlmResponse, LlmError.ProviderError> => {
+export const read = (
+  bytes: Uint8Array,
+  context: Context,
+  signer: string
+): Either.Either<LlmResponse, LlmError.ProviderError> => {
   const json = jsonOf(bytes, context)
   if (Either.isLeft(json)) return Either.left(malformed(json.left, context))
   const said = asRecord(json.right)?.["output"] === undefined ? insideAnswer(json.right) : undefined
-  return said === undefined ? fromValue(json.right, context) : Either.left(fromSaid(said, context))
+  return said === undefined ? fromValue(json.right, context, signer) : Either.left(fromSaid(said, context))
 }

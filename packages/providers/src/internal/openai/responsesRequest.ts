@@ -2,6 +2,7 @@
 import type * as Either from "effect/Either"
 import type { AssistantPart, LlmRequest, Message, ResponseFormat, ToolChoice, UserPart } from "perdure/LlmRequest"
 import { asRecord, asText, defined, parse } from "../json.ts"
+import { signatureFor } from "../reasoning.ts"
 import type { Refusal } from "../wire.ts"
 import type { Options } from "./chatRequest.ts"
 import { checkStream, dataUrl, Refused, refusing } from "./refused.ts"
@@ -30,14 +31,14 @@ const userPart = (part: UserPart): Body => {
   }
 }
 
-const assistantItem = (part: AssistantPart): ReadonlyArray<Body> => {
+const assistantItem = (part: AssistantPart, signer: string): ReadonlyArray<Body> => {
   switch (part._tag) {
     case "Text":
       return [{ role: "assistant", content: part.text }]
     case "ToolCall":
       return [{ type: "function_call", call_id: part.id, name: part.name, arguments: part.arguments }]
     case "Reasoning": {
-      const signed = asRecord(parse(part.signature ?? "")?.value)
+      const signed = asRecord(parse(signatureFor(signer, part) ?? "")?.value)
       const id = asText(signed?.["id"])
       const encrypted = asText(signed?.["encrypted_content"])
       // Reasoning of another provider, or in clear, is not taken back.
@@ -51,7 +52,7 @@ const assistantItem = (part: AssistantPart): ReadonlyArray<Body> => {
   }
 }
 
-const items = (message: Message): ReadonlyArray<Body> => {
+const items = (message: Message, signer: string): ReadonlyArray<Body> => {
   switch (message._tag) {
     case "System":
       return [{ role: "system", content: message.text }]
@@ -61,7 +62,7 @@ const items = (message: Message): ReadonlyArray<Body> => {
       return [{ role: "user", content }]
     }
     case "Assistant":
-      return message.content.flatMap(assistantItem)
+      return message.content.flatMap((part) => assistantItem(part, signer))
     case "Tool":
       return [{ type: "function_call_output", call_id: message.toolCallId, output: message.content }]
   }
@@ -88,7 +89,7 @@ const refuseUnknown = ({ frequencyPenalty, presencePenalty, seed, stop, topK }: 
   }
 }
 
-const body = (request: LlmRequest, streaming: boolean, { model, name }: Options): Body => {
+const body = (request: LlmRequest, streaming: boolean, { model, name, signer }: Options): Body => {
   refuseUnknown(request)
   const after = request.messages.findIndex(({ _tag }) => _tag !== "System")
   const first = after === -1 ? request.messages : request.messages.slice(0, after)
@@ -101,7 +102,7 @@ const body = (request: LlmRequest, streaming: boolean, { model, name }: Options)
   return defined({
     model,
     instructions: instructions === "" ? undefined : instructions,
-    input: request.messages.slice(first.length).flatMap(items),
+    input: request.messages.slice(first.length).flatMap((message) => items(message, signer)),
     tools: request.tools.length === 0
       ? undefined
       : request.tools.map(({ description, name, parameters, strict }) =>

@@ -4,6 +4,7 @@ import * as Schema from "effect/Schema"
 import * as LlmError from "perdure/LlmError"
 import * as StreamPart from "perdure/StreamPart"
 import { asRecord, asText, defined, parse } from "../json.ts"
+import { reasoning } from "../reasoning.ts"
 import type { Context, Decoded, EventReader } from "../wire.ts"
 import { maybe, wrongShape } from "./chatResponse.ts"
 import { fromSaid, malformed, unlessTooDeep } from "./failure.ts"
@@ -39,10 +40,13 @@ const textDelta = (text: string): Parts => text === "" ? [] : [{ _tag: "TextDelt
 const reasoningDelta = (text: string): Parts => text === "" ? [] : [{ _tag: "ReasoningDelta", text }]
 
 /** A reader of one stream. */
-export const make = (context: Context): EventReader => {
+export const make = (context: Context, signer: string): EventReader => {
   const calls = new Map<number, Call>()
   /** The pieces of which something was handed out, so that the whole that follows is not told twice. */
   const told = new Set<string>()
+  /** The items whose reasoning was handed out, for the same reason. */
+  const thought = new Set<number>()
+  let spoke = false
 
   /** What comes in deltas, and after them whole: the whole counts only where there was no delta. */
   const once = (event: Event, kind: string, whole: boolean, part: (text: string) => Parts): Parts => {
@@ -78,25 +82,50 @@ export const make = (context: Context): EventReader => {
     return [StreamPart.ToolCallEnd.make({ id: call.id })]
   }
 
+  const saying = (event: Event, whole: boolean): Parts => {
+    const parts = once(event, "text", whole, textDelta)
+    spoke ||= parts.length > 0
+    return parts
+  }
+
+  const thinking = (event: Event, kind: string, whole: boolean): Parts => {
+    const parts = once(event, kind, whole, reasoningDelta)
+    if (parts.length > 0) thought.add(event.output_index ?? 0)
+    return parts
+  }
+
+  /** The signature comes when the reasoning is done, and the words with it where they had not come before. */
+  const thoughtOut = (item: typeof Answer.Item.Type, index: number): Parts => {
+    const { signature, words } = Answer.reasoningOf(item)
+    const text = thought.has(index) ? "" : words
+    if (text === "" && signature === undefined) return []
+    thought.add(index)
+    return StreamPart.fromContent([reasoning(text, signature, signer)])
+  }
+
   const finished = (response: unknown): Decoded => {
-    const answer = Answer.fromValue(response, context)
+    const answer = Answer.fromValue(response, context, signer)
     const spent = asRecord(asRecord(response)?.["usage"])
     const usage = spent === undefined ? undefined : Answer.usageOf(spent)
     if (Either.isLeft(answer)) {
       return Either.left(usage === undefined ? answer.left : LlmError.update(answer.left, { usage }))
     }
-    // A server may send the answer, or what it wants called, only here.
-    if (told.size === 0 && calls.size === 0) return Either.right(StreamPart.fromResponse(answer.right))
-    const known = Array.from(calls.values(), ({ id }) => id)
-    const missed = answer.right.toolCalls.filter(({ id }) => !known.includes(id))
-    const { finishReason, model } = answer.right
+    const known = new Set(Array.from(calls.values(), ({ id }) => id))
+    const silent = !spoke && calls.size === 0
+    const { content, finishReason, model } = answer.right
     return Either.right([
       ...Array.from(calls.values()).flatMap(end),
-      ...missed.flatMap(({ arguments: given, id, name }): Parts => [
-        StreamPart.ToolCallStart.make({ id, name }),
-        StreamPart.ToolCallDelta.make({ id, arguments: given }),
-        StreamPart.ToolCallEnd.make({ id })
-      ]),
+      // A server may send the answer, or what it wants called, only here.
+      ...StreamPart.fromContent(content.filter((part) => {
+        switch (part._tag) {
+          case "Text":
+            return silent
+          case "Reasoning":
+            return silent && thought.size === 0
+          case "ToolCall":
+            return !known.has(part.id)
+        }
+      })),
       ...(usage === undefined ? [] : [StreamPart.UsagePart.make({ usage })]),
       StreamPart.Finish.make({
         finishReason: finishReason === "stop" && calls.size > 0 ? "toolCalls" : finishReason,
@@ -112,17 +141,20 @@ export const make = (context: Context): EventReader => {
     switch (type) {
       case "response.output_text.delta":
       case "response.output_text.done":
-        return Either.right(once(event, "text", type.endsWith("done"), textDelta))
+        return Either.right(saying(event, type.endsWith("done")))
       case "response.reasoning_text.delta":
       case "response.reasoning_text.done":
-        return Either.right(once(event, "reasoning", type.endsWith("done"), reasoningDelta))
+        return Either.right(thinking(event, "reasoning", type.endsWith("done")))
       case "response.reasoning_summary_text.delta":
       case "response.reasoning_summary_text.done":
-        return Either.right(once(event, "summary", type.endsWith("done"), reasoningDelta))
+        return Either.right(thinking(event, "summary", type.endsWith("done")))
       case "response.reasoning_summary_part.added":
         return Either.right(event.summary_index ? reasoningDelta(Answer.betweenSummaries) : [])
       case "response.output_item.added":
       case "response.output_item.done": {
+        if (item?.type === "reasoning" && type === "response.output_item.done") {
+          return Either.right(thoughtOut(item, index))
+        }
         if (item?.type !== "function_call") return Either.right([])
         if (!item.name && call === undefined) return Either.left(malformed("a tool call has no name", context))
         const begun = started(item, index)
@@ -167,7 +199,7 @@ export const make = (context: Context): EventReader => {
       const decoded = decode(value)
       return Either.isLeft(decoded)
         ? Either.left(malformed(wrongShape(decoded.left, "an event"), context))
-        : unlessTooDeep(() => partsOf(decoded.right, type), context)
+        : unlessTooDeep((event) => partsOf(event, type), decoded.right, context)
     },
     // The last event says that it is the last.
     end: () => Either.right([])

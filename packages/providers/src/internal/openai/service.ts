@@ -18,7 +18,7 @@ import type { Settings } from "./settings.ts"
 
 export const make = (settings: Settings) =>
   Effect.gen(function*() {
-    const { api, contextWindow, headers, model, name, seedField, streamUsage, timeouts } = settings
+    const { api, contextWindow, headers, model, name, seedField, signer, streamUsage, timeouts } = settings
     const redacted = yield* settings.key
     const { keyHeader, maxTokensField, model: asked, secrets, url } = yield* settings.address
     const client = Http.prepare(
@@ -44,10 +44,10 @@ export const make = (settings: Settings) =>
       }
       : {
         encode: ResponsesRequest.encode,
-        answer: ResponsesAnswer.read,
-        events: ResponsesStream.make
+        answer: (body: Uint8Array, context: Wire.Context) => ResponsesAnswer.read(body, context, signer),
+        events: (context: Wire.Context) => ResponsesStream.make(context, signer)
       }
-    const encoding: ChatRequest.Options = { model: asked, name, maxTokensField, seedField, streamUsage }
+    const encoding: ChatRequest.Options = { model: asked, name, signer, maxTokensField, seedField, streamUsage }
 
     return Wire.service({
       encode: (request, streaming) => Either.map(encode(request, streaming, encoding), (body) => post(body, streaming)),

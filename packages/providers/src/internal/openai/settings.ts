@@ -37,6 +37,8 @@ export interface Address {
 export interface Settings {
   readonly model: string
   readonly name: string
+  /** The name under which reasoning is signed. Azure takes back only its own, also where it goes by OpenAI's name. */
+  readonly signer: string
   readonly api: "chat" | "responses"
   readonly contextWindow: number | undefined
   readonly headers: Readonly<Record<string, string>>
@@ -117,6 +119,7 @@ export const check = (options: OpenAi.Options, server: Server): Settings => {
   const field = maxTokensField === undefined
     ? server.maxTokensField
     : Options.literal(option("maxTokensField"), maxTokensField, ["max_completion_tokens", "max_tokens"])
+  const name = options.name === undefined ? server.name : Options.text(option("name"), options.name)
   const keyVariable = azure === undefined ? server.keyVariable : "AZURE_OPENAI_API_KEY"
 
   const addressOf = (base: URL): Address => ({
@@ -144,7 +147,8 @@ export const check = (options: OpenAi.Options, server: Server): Settings => {
 
   return {
     model,
-    name: options.name === undefined ? server.name : Options.text(option("name"), options.name),
+    name,
+    signer: options.name === undefined && azure !== undefined ? "azure" : name,
     api,
     contextWindow: contextWindow === undefined ? undefined : Options.integer(option("contextWindow"), contextWindow, 1),
     headers: {

@@ -64,10 +64,10 @@ export const make = (): ToolCalls => {
       const more = call.pending + textOf(piece.arguments)
       if (!call.started && piece.name) {
         call.started = true
-        parts.push(StreamPart.ToolCallStart.make({ id: call.id, name: piece.name }))
+        parts.push({ _tag: "ToolCallStart", id: call.id, name: piece.name })
       }
       call.pending = call.started ? "" : more
-      if (call.started && more !== "") parts.push(StreamPart.ToolCallDelta.make({ id: call.id, arguments: more }))
+      if (call.started && more !== "") parts.push({ _tag: "ToolCallDelta", id: call.id, arguments: more })
       return parts
     },
     end: () =>
