@@ -68,6 +68,18 @@ export const StreamPart = Schema.Union(
 export type StreamPart = typeof StreamPart.Type
 
 /**
+ * The last part, with its receipt still to come.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const finish = (fields: Omit<typeof Finish.Type, "_tag" | "receipt">): typeof Finish.Type => ({
+  ...fields,
+  _tag: "Finish",
+  receipt: Receipt.empty
+})
+
+/**
  * Whether a part is output, so that a stream which has handed it out is committed: text, reasoning and tool calls are;
  * usage is not.
  *
@@ -120,8 +132,8 @@ export const fromContent = (content: ReadonlyArray<AssistantPart>): ReadonlyArra
  */
 export const fromResponse = (response: LlmResponse): ReadonlyArray<StreamPart> => [
   ...fromContent(response.content),
-  UsagePart.make({ usage: response.usage }),
-  Finish.make({
+  { _tag: "Usage", usage: response.usage },
+  finish({
     finishReason: response.finishReason,
     model: response.model,
     ...(response.rateLimits === undefined ? {} : { rateLimits: response.rateLimits })

@@ -167,6 +167,10 @@ for (const [name, make] of sources) {
           woken = true
         })
         body.forget()
+        yield* Effect.promise(later)
+        // Whoever comes next waits for what was asked for already.
+        body.wait(() => {})
+        body.forget()
         far.send("a")
         yield* Effect.promise(later)
         far.send("b")

@@ -248,7 +248,8 @@ describe("where and how a request goes", () => {
         }
       })
       const { requests: [request] } = yield* ask("hello").pipe(Effect.withSpan("mine"), Effect.withTracer(tracer))
-      expect(spans).toEqual(["mine"])
+      expect(spans).toContain("mine")
+      expect(spans.filter((name) => name.startsWith("http"))).toEqual([])
       expect(request?.headers).not.toHaveProperty("traceparent")
       expect(request?.headers).not.toHaveProperty("b3")
     }))

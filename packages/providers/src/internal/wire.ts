@@ -72,6 +72,8 @@ export interface Options {
   readonly model: string
   readonly contextWindow: number | undefined
   readonly timeouts: Timeouts.Checked
+  /** Where the requests go. */
+  readonly url: URL
   readonly client: Http.Client
   /** The keys and whatever else must not be told. */
   readonly secrets: ReadonlyArray<string>
@@ -181,6 +183,7 @@ export const service = (dialect: Dialect, options: Options): LlmProvider.Service
   return LlmProvider.make(defined({
     ...target,
     contextWindow,
+    server: serverOf(options.url),
     limits: Timeouts.ofStreams(timeouts),
     generate: (request: LlmRequest) =>
       Http.exchange((scope, over) => {
@@ -192,6 +195,11 @@ export const service = (dialect: Dialect, options: Options): LlmProvider.Service
     source
   }))
 }
+
+const serverOf = ({ hostname, port, protocol }: URL): LlmProvider.Server => ({
+  address: hostname,
+  port: port === "" ? (protocol === "http:" ? 80 : 443) : Number(port)
+})
 
 /** Most servers say nothing, and then a look at the names costs less than looking for each of them. */
 const limitsOf = ({ headers, now }: Context): RateLimits.RateLimits | undefined => {

@@ -103,7 +103,7 @@ export const make = (context: Context): EventReader => {
   const count = (value: unknown): Decoded => {
     if (asRecord(value) === undefined) return none
     usage = later(usage, value)
-    return one(StreamPart.UsagePart.make({ usage: usageOf(usage) }))
+    return one({ _tag: "Usage", usage: usageOf(usage) })
   }
 
   const begin = ({ content_block: block, index }: typeof BlockStart.Type): Decoded => {
@@ -117,7 +117,7 @@ export const make = (context: Context): EventReader => {
       case "tool_use":
         if (!block.id || !block.name) return unreadable("a tool call has no id or no name")
         calls.set(index, { id: block.id, input: block.input ?? {}, begun: false })
-        return one(StreamPart.ToolCallStart.make({ id: block.id, name: block.name }))
+        return one({ _tag: "ToolCallStart", id: block.id, name: block.name })
       default:
         return none
     }
@@ -139,8 +139,8 @@ export const make = (context: Context): EventReader => {
 
   const end = (index: number, { begun, id, input }: Call): ReadonlyArray<StreamPart.StreamPart> => {
     calls.delete(index)
-    const whole = begun ? [] : [StreamPart.ToolCallDelta.make({ id, arguments: JSON.stringify(input) })]
-    return [...whole, StreamPart.ToolCallEnd.make({ id })]
+    const last: StreamPart.StreamPart = { _tag: "ToolCallEnd", id }
+    return begun ? [last] : [{ _tag: "ToolCallDelta", id, arguments: JSON.stringify(input) }, last]
   }
 
   const read = (event: typeof Known.Type): Decoded => {
@@ -166,7 +166,7 @@ export const make = (context: Context): EventReader => {
       case "message_stop":
         return Either.right([
           ...Array.from(calls).flatMap(([index, call]) => end(index, call)),
-          StreamPart.Finish.make(defined({ finishReason: finishReason(reason ?? ""), model }))
+          StreamPart.finish(defined({ finishReason: finishReason(reason ?? ""), model }))
         ])
     }
   }

@@ -47,6 +47,7 @@ export const make = (settings: Settings) =>
       model,
       contextWindow,
       timeouts,
+      url: base,
       client,
       secrets: [key ?? [], secrets, Array.from(base.searchParams.values())].flat()
     })

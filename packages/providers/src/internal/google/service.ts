@@ -129,6 +129,7 @@ export const make = (settings: Settings, defaultBaseUrl: string) =>
       model,
       contextWindow,
       timeouts,
+      url: base,
       client,
       secrets: [key ?? [], Object.values(headers), Array.from(base.searchParams.values())].flat()
     })

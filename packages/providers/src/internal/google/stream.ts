@@ -36,7 +36,7 @@ export const events = (context: Context): EventReader => {
           finishReason = yield* endOf(candidate, { calls: calls > 0, empty }, usage, context)
         }
       }
-      if (reply.usageMetadata) parts.push(StreamPart.UsagePart.make({ usage }))
+      if (reply.usageMetadata) parts.push({ _tag: "Usage", usage })
       return parts
     })
 
@@ -47,6 +47,6 @@ export const events = (context: Context): EventReader => {
       const json = parse(data)
       return json === undefined ? Either.left(malformed("an event is not JSON", context)) : read(json.value)
     },
-    end: () => Either.right(finishReason === undefined ? [] : [StreamPart.Finish.make({ finishReason, model })])
+    end: () => Either.right(finishReason === undefined ? [] : [StreamPart.finish({ finishReason, model })])
   }
 }

@@ -115,7 +115,7 @@ export const make = (context: Context): EventReader => {
     if (ends === undefined) return Either.left(malformed("a tool call has no name", context))
     return Either.right([
       ...ends,
-      StreamPart.Finish.make(defined({ finishReason: finishReason(reason, calls.some()), model }))
+      StreamPart.finish(defined({ finishReason: finishReason(reason, calls.some()), model }))
     ])
   }
 

@@ -60,7 +60,7 @@ export const make = (context: Context, signer: string): EventReader => {
   const filling = (call: Call, text: string): Parts => {
     if (text === "") return []
     call.filled = true
-    return [StreamPart.ToolCallDelta.make({ id: call.id, arguments: text })]
+    return [{ _tag: "ToolCallDelta", id: call.id, arguments: text }]
   }
 
   /** A call begins; or it is only now that it is heard of. */
@@ -68,7 +68,7 @@ export const make = (context: Context, signer: string): EventReader => {
     if (calls.has(index)) return []
     const call: Call = { id: item.call_id || item.id || `call_${index}`, filled: false, ended: false }
     calls.set(index, call)
-    return [StreamPart.ToolCallStart.make({ id: call.id, name: item.name ?? "" }), ...argumentsOf(call, item.arguments)]
+    return [{ _tag: "ToolCallStart", id: call.id, name: item.name ?? "" }, ...argumentsOf(call, item.arguments)]
   }
 
   const argumentsOf = (call: Call, whole: unknown): Parts =>
@@ -79,7 +79,7 @@ export const make = (context: Context, signer: string): EventReader => {
   const end = (call: Call): Parts => {
     if (call.ended) return []
     call.ended = true
-    return [StreamPart.ToolCallEnd.make({ id: call.id })]
+    return [{ _tag: "ToolCallEnd", id: call.id }]
   }
 
   const saying = (event: Event, whole: boolean): Parts => {
@@ -126,8 +126,8 @@ export const make = (context: Context, signer: string): EventReader => {
             return !known.has(part.id)
         }
       })),
-      ...(usage === undefined ? [] : [StreamPart.UsagePart.make({ usage })]),
-      StreamPart.Finish.make({
+      ...(usage === undefined ? [] : [{ _tag: "Usage", usage } as const]),
+      StreamPart.finish({
         finishReason: finishReason === "stop" && calls.size > 0 ? "toolCalls" : finishReason,
         model
       })

@@ -59,6 +59,7 @@ export const make = (settings: Settings) =>
       model,
       contextWindow,
       timeouts,
+      url: new URL(url),
       client,
       secrets: [key ?? [], Object.values(headers), secrets].flat()
     })

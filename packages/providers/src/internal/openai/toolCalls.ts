@@ -71,7 +71,7 @@ export const make = (): ToolCalls => {
       return parts
     },
     end: () =>
-      calls.every(({ started }) => started) ? calls.map(({ id }) => StreamPart.ToolCallEnd.make({ id })) : undefined,
+      calls.every(({ started }) => started) ? calls.map(({ id }) => ({ _tag: "ToolCallEnd", id })) : undefined,
     some: () => calls.length > 0
   }
 }
