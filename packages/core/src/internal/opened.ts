@@ -71,7 +71,7 @@ export class OpenedStream implements Opened {
     this.parts = Stream.suspend(() => {
       if (read) return Stream.dieMessage("the parts of an opened stream can be read only once")
       read = true
-      return Stream.fromPull(Effect.succeed(pull))
+      return Stream.repeatEffectChunkOption(pull)
     })
   }
 
