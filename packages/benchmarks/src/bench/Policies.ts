@@ -5,12 +5,16 @@ import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
 import * as Schedule from "effect/Schedule"
 import pRetry from "p-retry"
+import * as Budget from "perdure/Budget"
+import * as CircuitBreaker from "perdure/CircuitBreaker"
+import * as LlmError from "perdure/LlmError"
 import * as LlmProvider from "perdure/LlmProvider"
 import { text } from "perdure/LlmRequest"
 import * as LlmRequest from "perdure/LlmRequest"
 import { LlmResponse } from "perdure/LlmResponse"
 import * as Policy from "perdure/Policy"
 import * as Retry from "perdure/Retry"
+import * as Standard from "perdure/Standard"
 import * as Measure from "./Measure.ts"
 import * as Report from "./Report.ts"
 
@@ -47,7 +51,6 @@ const callOf = (layer: Layer.Layer<LlmProvider.LlmProvider>): Effect.Effect<unkn
 
 const provider = LlmProvider.layer({ provider: "p", model: "m", generate: () => effect })
 const standard = Policy.retry(Retry.standard)
-const limited = Policy.compose(standard, Policy.timeout("30 seconds"))
 
 /** What one writes by hand: a semaphore, a timeout, a breaker in a `Ref`, a retry. */
 const usual = Effect.runSync(Effect.gen(function*() {
@@ -73,8 +76,25 @@ const cockatiel = Cockatiel.wrap(
   Cockatiel.bulkhead(100, 1000)
 )
 
+/** All policies of the standard order but the budget, which cockatiel has nothing like; with a fallback by hand. */
+const { guarded, whole } = Effect.runSync(
+  Effect.gen(function*() {
+    const policy = yield* Policy.standard({ budget: false, bulkhead: { limit: 100 } })
+    return {
+      guarded: policy(effect),
+      whole: Effect.catchAll(policy(effect), () => effect)
+    }
+  })
+)
+const standardLayer = Standard.layer([
+  provider,
+  LlmProvider.layer({ provider: "q", model: "m", generate: () => effect })
+])
+
 const success = {
   bare: inFiber("the operation alone, as an Effect", effect),
+  standard: inFiber("Policy.standard: deadline, retry, breaker, bulkhead, attempt timeout", guarded),
+  whole: inFiber("… and a fallback", whole),
   retry: inFiber("Retry.retry(Retry.standard)", Retry.retry(effect, Retry.standard)),
   timeout: inFiber("Policy.timeout", Policy.timeout("30 seconds")(effect)),
   call: inFiber("a provider's call with its receipt", callOf(provider)),
@@ -83,21 +103,16 @@ const success = {
     "… withPolicy(retry), orElse",
     callOf(LlmProvider.orElse(LlmProvider.withPolicy(provider, standard), provider))
   ),
-  all: inFiber(
-    "… withPolicy(retry › timeout), orElse",
-    callOf(LlmProvider.orElse(LlmProvider.withPolicy(provider, limited), provider))
-  ),
+  layered: inFiber("Standard.layer over two providers, with the budget and the receipt", callOf(standardLayer)),
   effectRetry: inFiber("Effect.retry", Effect.retry(effect, Schedule.recurs(2))),
   effectTimeout: inFiber("Effect.timeout", Effect.timeout(effect, "30 seconds")),
   usual: inFiber("usual Effect stack: semaphore, timeout, breaker in a Ref, retry", usual)
 }
 
-const one = Effect.runPromise(Effect.map(Effect.void, () => callOf(LlmProvider.withPolicy(provider, standard))))
-
 const promised = {
   raw: inPromises("the operation alone, awaited", operation),
   runPromise: inPromises("Effect.runPromise of it", () => Effect.runPromise(effect)),
-  ours: inPromises("Effect.runPromise, withPolicy(retry)", async () => Effect.runPromise(Effect.orDie(await one))),
+  ours: inPromises("Effect.runPromise of Policy.standard and a fallback", () => Effect.runPromise(Effect.orDie(whole))),
   pRetry: inPromises("p-retry", () => pRetry(operation, { retries: 2 })),
   cockatiel: inPromises("cockatiel: retry, breaker, timeout, bulkhead", () => cockatiel.execute(operation))
 }
@@ -131,6 +146,45 @@ const failures = {
   })()
 }
 
+/** Circuits that are open. */
+const rejected = (() => {
+  const failing = Effect.fail(new Error("down"))
+  const breaker = Effect.runSync(
+    CircuitBreaker.make({ tripPolicy: CircuitBreaker.consecutive(1), openDuration: "1 hour" })
+  )
+  Effect.runSync(Effect.ignore(breaker(failing)))
+  const theirs = Cockatiel.circuitBreaker(Cockatiel.handleAll, {
+    halfOpenAfter: 3_600_000,
+    breaker: new Cockatiel.ConsecutiveBreaker(1)
+  })
+  const trip = theirs.execute(() => Promise.reject(new Error("down"))).catch(() => {})
+  return {
+    ours: inFiber("CircuitBreaker, open", Effect.ignore(breaker(effect))),
+    cockatiel: inPromises("cockatiel, open", async () => {
+      await trip
+      await theirs.execute(operation).catch(() => {})
+    })
+  }
+})()
+
+/** How many requests a dead provider gets for each call, with three retries each and what the budget leaves of them. */
+const loadOn = async (budget: Budget.Options | false, calls = 2000): Promise<number> => {
+  let requests = 0
+  const dead = Effect.suspend(() => {
+    requests++
+    return Effect.fail(new LlmError.ProviderUnavailable({ provider: "p", model: "m" }))
+  })
+  const policy = await Effect.runPromise(
+    Policy.standard({
+      budget,
+      retry: Retry.constant("1 nanos").pipe(Retry.attempts(4), Retry.whileRetryable),
+      breaker: false
+    })
+  )
+  await Effect.runPromise(Effect.replicateEffect(Effect.ignore(policy(dead)), calls, { discard: true }))
+  return requests / calls
+}
+
 const same = (value: number) => ({ median: value, least: value, most: value })
 
 export const run = async (effort: Measure.Effort): Promise<ReadonlyArray<Report.Section>> => {
@@ -139,12 +193,17 @@ export const run = async (effort: Measure.Effort): Promise<ReadonlyArray<Report.
   const bytes = new Map<string, number>()
   for (const contestant of all) bytes.set(contestant.name, await Measure.bytes(contestant))
   const failed = await Measure.race(Object.values(failures), { ...effort, times: Math.ceil(effort.times / 4) })
+  const open = await Measure.race(Object.values(rejected), effort)
+  const naive = await loadOn(false)
+  const loads = [["default", {}], ["finagle", Budget.finagle], ["grpc", Budget.grpc], ["aws", Budget.aws]] as const
+  const dead = await Promise.all(loads.map(async ([name, options]) => [name, await loadOn(options)] as const))
 
-  const yet = "so far without breaker, bulkhead and deadline"
   const { cockatiel, ours, runPromise } = promised
   const compare = (what: string, target: number, a: Measure.Contestant, b: Measure.Contestant, note?: string) =>
     Report.verdict(what, target, samples, [a.name, b.name], "wall", note)
   const of = (contestant: Measure.Contestant) => bytes.get(contestant.name) ?? Number.NaN
+  const receipt = Measure.middle(samples, success.call.name, "wall") -
+    Measure.middle(samples, success.bare.name, "wall")
 
   return [{
     title: "What a policy costs when the first call succeeds",
@@ -158,25 +217,12 @@ export const run = async (effort: Measure.Effort): Promise<ReadonlyArray<Report.
       Report.number(bytes.get(name) ?? Number.NaN)
     ]),
     verdicts: [
-      compare("retry › timeout and fallback, in a fiber, to cockatiel's wrap", 0.25, success.all, cockatiel, yet),
-      compare("the same without the timeout", 0.25, success.orElse, cockatiel),
-      compare(
-        "retry › timeout and fallback, in a fiber, to the usual Effect stack",
-        0.12,
-        success.all,
-        success.usual,
-        yet
-      ),
-      compare("the same without the timeout", 0.12, success.orElse, success.usual),
-      compare("retry by runPromise, to cockatiel's wrap", 0.35, ours, cockatiel),
-      compare("retry by runPromise, to a bare runPromise", 1.8, ours, runPromise),
-      {
-        what: "bytes a call, to cockatiel's wrap",
-        target: 0.7,
-        measured: same(of(success.all) / of(cockatiel)),
-        note: yet
-      },
-      { what: "the same without the timeout", target: 0.7, measured: same(of(success.orElse) / of(cockatiel)) }
+      compare("the standard policy and a fallback, in a fiber, to cockatiel's wrap", 0.25, success.whole, cockatiel),
+      compare("the same to the usual Effect stack", 0.12, success.whole, success.usual),
+      compare("the same by runPromise, to cockatiel's wrap", 0.35, ours, cockatiel),
+      compare("the same by runPromise, to a bare runPromise", 1.8, ours, runPromise),
+      { what: "bytes a call, to cockatiel's wrap", target: 0.7, measured: same(of(success.whole) / of(cockatiel)) },
+      { what: "receipt and metrics on top of the operation, in µs", target: 3, measured: same(receipt) }
     ]
   }, {
     title: "Three failures, then success",
@@ -187,5 +233,17 @@ export const run = async (effort: Measure.Effort): Promise<ReadonlyArray<Report.
       Report.verdict("to p-retry", 2, failed, [failures.ours.name, failures.pRetry.name], "wall"),
       Report.verdict("to Effect.retry", 0.35, failed, [failures.ours.name, failures.effect.name], "wall")
     ]
+  }, {
+    title: "Rejected by an open breaker",
+    about: "And the refusal caught again.",
+    columns: ["", "µs a call"],
+    rows: Object.values(rejected).map(({ name }) => [name, Report.number(Measure.middle(open, name, "wall"))]),
+    verdicts: [Report.verdict("to cockatiel", 0.4, open, [rejected.ours.name, rejected.cockatiel.name], "wall")]
+  }, {
+    title: "The load on a dead provider",
+    about: "2,000 calls with up to three retries each, of which none is answered: requests for each call, by budget.",
+    columns: ["", "requests a call"],
+    rows: [["no budget", Report.number(naive)], ...dead.map(([name, load]) => [name, Report.number(load)])],
+    verdicts: [{ what: "requests a call, default budget", target: 1.1, measured: same(dead[0]?.[1] ?? Number.NaN) }]
   }]
 }
