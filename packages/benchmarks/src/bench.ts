@@ -17,6 +17,7 @@ import { extname } from "node:path"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
 import * as Http from "./bench/Http.ts"
+import * as InFlight from "./bench/InFlight.ts"
 import * as Policies from "./bench/Policies.ts"
 import * as Report from "./bench/Report.ts"
 import * as Streams from "./bench/Streams.ts"
@@ -29,7 +30,7 @@ const { values } = parseArgs({
   }
 })
 
-const parts = ["http", "streams", "policies"]
+const parts = ["http", "streams", "policies", "inflight"]
 if (values.only !== undefined && !parts.includes(values.only)) {
   console.error(`--only is one of ${parts.join(", ")}`)
   process.exit(2)
@@ -54,6 +55,7 @@ const client = Layer.succeed(
 const busy = loadavg()[0] ?? 0
 const sections: Array<Report.Section> = []
 if (wanted("policies")) sections.push(...await Policies.run(effort(10_000, 9)))
+if (wanted("inflight")) sections.push(await InFlight.run(values.quick ? 20_000 : 100_000))
 if (wanted("http")) sections.push(await Http.run(url, client, effort(1600, 9)))
 if (wanted("streams")) sections.push(await Streams.run(url, client, effort(64, 9)))
 

@@ -148,7 +148,7 @@ const failures = {
 
 /** Circuits that are open. */
 const rejected = (() => {
-  const failing = Effect.fail(new Error("down"))
+  const failing = Effect.fail("down" as const)
   const breaker = Effect.runSync(
     CircuitBreaker.make({ tripPolicy: CircuitBreaker.consecutive(1), openDuration: "1 hour" })
   )
