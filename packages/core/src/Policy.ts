@@ -133,7 +133,7 @@ export const compose: {
 export const retry = <E>(policy: Retry.Retry<E>): Policy<E> =>
   Pipeline.policy<E, never>([{ name: "retry", settings: Retry.describe(policy) }], [
     Pipeline.gate(CallInternal.track),
-    Pipeline.around((self) => Retrying.run(self, policy.spec, policy[Retry.TypeId]))
+    Pipeline.loop(Retrying.run(policy.spec, policy[Retry.TypeId]))
   ])
 
 /**

@@ -346,7 +346,8 @@ export const article: Retry<LlmError.LlmError> = exponential("2 seconds").pipe(
  *
  * It differs from `Effect.retry` in that {@link within} counts from the start of the first call, that all attempts share
  * a receipt, that the waits are told to `Call.observe`, and that it costs next to nothing when the first call succeeds.
- * Interrupting it during a wait ends it at once and starts no other attempt.
+ * Interrupting it during a wait ends it at once and starts no other attempt. A `Budget` around it must pay for each repeat;
+ * when it does not, the retry gives up before the wait.
  *
  * @since 0.1.0
  * @category running
@@ -357,7 +358,7 @@ export const retry: {
 } = dual(
   2,
   <A, E, R>(self: Effect.Effect<A, E, R>, policy: Retry<E>): Effect.Effect<A, E, R> =>
-    through([track], run(self, policy.spec, policy[TypeId]), undefined)
+    through([track, { loop: run(policy.spec, policy[TypeId]) }], self, undefined)
 )
 
 /**

@@ -38,70 +38,67 @@ export const settling = (tell: Tell): Leave => (exit) => {
   return Exit.isExit(told) ? exit : Effect.zipRight(told, exit)
 }
 
-/** Passes the gates, the outermost first, runs the effect, and leaves them in reverse. */
+/** What runs that which is behind it more than once. It runs uninterruptibly too; what waits in it goes through `restore`. */
+export interface Loop {
+  readonly loop: <A, E, R>(inner: Effect.Effect<A, E, R>, restore: Restore) => Effect.Effect<A, E, R>
+}
+
+export type Stage = Gate | Loop
+
+/** Passes the stages, the outermost first, runs the effect, and leaves the gates in reverse. */
 export const through = <A, E, R>(
-  gates: ReadonlyArray<Gate>,
+  stages: ReadonlyArray<Stage>,
   self: Effect.Effect<A, E, R>,
   subject: Subject | undefined
 ): Effect.Effect<A, E, R> =>
   Effect.withFiberRuntime<A, E, R>((fiber) => {
     const claiming = claim(fiber)
-    const passed = pass(gates, self, subject, fiber)
+    const passed = Effect.uninterruptibleMask((restore) => from({ stages, self, subject, fiber, restore }, 0))
     return claiming === undefined ? passed : Effect.zipRight(claiming, passed)
   })
 
-const pass = <A, E, R>(
-  gates: ReadonlyArray<Gate>,
-  self: Effect.Effect<A, E, R>,
-  subject: Subject | undefined,
-  fiber: AnyFiber
-): Effect.Effect<A, E, R> =>
-  Effect.uninterruptibleMask((restore) => {
-    const leaves: Array<Leave> = []
-    for (let i = 0; i < gates.length; i++) {
-      const entered = gates[i]!(fiber, subject, restore)
-      if (!isSuccess(entered)) return slowly(i, entered, { gates, self, subject, fiber, restore, leaves })
-      const leave = entered.value
-      leaves.push(leave)
-      if (leave.apart !== undefined) {
-        return run(leave.apart(through(gates.slice(i + 1), self, subject)), restore, leaves)
-      }
-    }
-    return run(self, restore, leaves)
-  })
-
 interface Passing<A, E, R> {
-  readonly gates: ReadonlyArray<Gate>
+  readonly stages: ReadonlyArray<Stage>
   readonly self: Effect.Effect<A, E, R>
   readonly subject: Subject | undefined
   readonly fiber: AnyFiber
   readonly restore: Restore
-  readonly leaves: Array<Leave>
 }
 
-/** From a gate on that takes its time, or refuses. */
-const slowly = <A, E, R>(
-  at: number,
-  entering: Effect.Effect<Leave, any>,
-  passing: Passing<A, E, R>
-): Effect.Effect<A, E, R> =>
-  Effect.matchCauseEffect(entering, {
-    onFailure: (cause) => leaveAll(passing.leaves, passing.leaves.length - 1, Exit.failCause(cause)),
-    onSuccess: (leave) => {
-      const { fiber, gates, leaves, restore, self, subject } = passing
-      leaves.push(leave)
-      if (leave.apart !== undefined) {
-        return run(leave.apart(through(gates.slice(at + 1), self, subject)), restore, leaves)
-      }
-      const next = gates[at + 1]
-      return next === undefined
-        ? run(self, restore, leaves)
-        : slowly(at + 1, next(fiber, subject, restore), passing)
+/** Passes the stages from one of them on. */
+const from = <A, E, R>(passing: Passing<A, E, R>, first: number): Effect.Effect<A, E, R> => {
+  const { fiber, restore, self, stages, subject } = passing
+  const leaves: Array<Leave> = []
+  for (let at = first; at < stages.length; at++) {
+    const stage = stages[at]!
+    if (typeof stage !== "function") {
+      return run(stage.loop(Effect.suspend(() => from(passing, at + 1)), restore), leaves)
     }
-  })
+    const entered = stage(fiber, subject, restore)
+    if (!isSuccess(entered)) {
+      // It takes its time, or refuses.
+      return Effect.matchCauseEffect(entered, {
+        onFailure: (cause): Effect.Effect<A, E> => leaveAll(leaves, leaves.length - 1, Exit.failCause(cause)),
+        onSuccess: (leave) => {
+          leaves.push(leave)
+          return run(leave.apart === undefined ? from(passing, at + 1) : apart(leave.apart, passing, at + 1), leaves)
+        }
+      })
+    }
+    leaves.push(entered.value)
+    if (entered.value.apart !== undefined) return run(apart(entered.value.apart, passing, at + 1), leaves)
+  }
+  return run(restore(self), leaves)
+}
 
-const run = <A, E, R>(self: Effect.Effect<A, E, R>, restore: Restore, leaves: ReadonlyArray<Leave>) =>
-  Effect.matchCauseEffect(restore(self), {
+const apart = <A, E, R>(
+  way: NonNullable<Leave["apart"]>,
+  { restore, self, stages, subject }: Passing<A, E, R>,
+  at: number
+): Effect.Effect<A, E, R> => restore(way(through(stages.slice(at), self, subject)))
+
+const run = <A, E, R>(self: Effect.Effect<A, E, R>, leaves: ReadonlyArray<Leave>): Effect.Effect<A, E, R> =>
+  leaves.length === 0 ? self : Effect.matchCauseEffect(self, {
     onFailure: (cause): Effect.Effect<A, E> => leaveAll(leaves, leaves.length - 1, Exit.failCause(cause)),
     onSuccess: (value): Effect.Effect<A, E> => leaveAll(leaves, leaves.length - 1, Exit.succeed(value))
   })

@@ -2,7 +2,7 @@
 import type * as Effect from "effect/Effect"
 import { pipeArguments } from "effect/Pipeable"
 import type { Policy, Step, Subject, TypeId as PolicyTypeId } from "../Policy.ts"
-import { type Gate, through } from "./gate.ts"
+import { type Gate, type Loop, type Stage, through } from "./gate.ts"
 
 // Spelled here again, since the public module needs this one first.
 const TypeId: PolicyTypeId = Symbol.for("perdure/Policy") as PolicyTypeId
@@ -14,7 +14,9 @@ export type Part =
     /** The same where no other gate is beside it, for a gate that can do without an uninterruptible region of its own. */
     readonly alone?: Apply | undefined
   }
-  /** What runs that which is behind it more than once, or elsewhere. */
+  /** What runs that which is behind it more than once. */
+  | { readonly _tag: "Loop"; readonly loop: Loop["loop"] }
+  /** What runs that which is behind it elsewhere, or is somebody else's function. */
   | { readonly _tag: "Around"; readonly apply: Apply }
 
 export interface Apply {
@@ -22,6 +24,8 @@ export interface Apply {
 }
 
 export const gate = (gate: Gate, alone?: Apply): Part => ({ _tag: "Gate", gate, alone })
+
+export const loop = (loop: Loop["loop"]): Part => ({ _tag: "Loop", loop })
 
 export const around = (apply: Apply): Part => ({ _tag: "Around", apply })
 
@@ -51,21 +55,22 @@ export const policy = <In, Out>(steps: ReadonlyArray<Step>, all: ReadonlyArray<P
   return self
 }
 
+/** Gates and loops that meet are passed in one region. */
 const fuse = (all: ReadonlyArray<Part>): Apply => {
   const applies: Array<Apply> = []
-  let gates: Array<Extract<Part, { readonly _tag: "Gate" }>> = []
+  let met: Array<Exclude<Part, { readonly _tag: "Around" }>> = []
   const flush = () => {
-    const run = gates.map(({ gate }) => gate)
-    const alone = gates.length === 1 ? gates[0]?.alone : undefined
-    gates = []
-    if (run.length > 0) applies.push(alone ?? ((self, subject) => through(run, self, subject)))
+    const [first] = met
+    const alone = met.length === 1 && first?._tag === "Gate" ? first.alone : undefined
+    const stages = met.map((part): Stage => part._tag === "Gate" ? part.gate : part)
+    met = []
+    if (stages.length > 0) applies.push(alone ?? ((self, subject) => through(stages, self, subject)))
   }
   for (const part of all) {
-    if (part._tag === "Gate") gates.push(part)
-    else {
+    if (part._tag === "Around") {
       flush()
       applies.push(part.apply)
-    }
+    } else met.push(part)
   }
   flush()
   const [only] = applies

@@ -13,7 +13,7 @@ import * as Backoff from "./backoff.ts"
 import * as Budget from "./budget.ts"
 import * as Call from "./call.ts"
 import { deadlineOf } from "./deadline.ts"
-import type { AnyFiber } from "./gate.ts"
+import type { AnyFiber, Loop, Restore } from "./gate.ts"
 import { localOf } from "./local.ts"
 
 /** The parts of a policy that are functions, so that no spec can hold them. */
@@ -181,23 +181,25 @@ const unspent: ReadonlySet<GiveUp> = new Set(["notRetryable", "elsewhere"])
 const spend = <E>(failure: E): E => LlmError.is(failure) ? LlmError.update(failure, { spent: true }) : failure
 
 /** Runs an effect until it succeeds or the policy gives up. Costs next to nothing until there is a failure. */
-export const run = <A, E, R>(self: Effect.Effect<A, E, R>, spec: RetrySpec, parts: Parts): Effect.Effect<A, E, R> => {
-  const attempt = (state: State): Effect.Effect<A, E, R> =>
-    Effect.catchAll(self, (failure) =>
-      Effect.withFiberRuntime<A, E, R>((fiber) => {
-        const now = Call.nowOf(fiber)
-        return Effect.flatMap(nextOn(fiber, spec, parts, state, failure, now), (decision) => {
-          if (decision._tag === "GiveUp") {
-            return Effect.fail(unspent.has(decision.because) ? failure : spend(failure))
-          }
-          if (decision.wait === 0) return attempt(decision.state)
-          const wait = Duration.millis(decision.wait)
-          const because = Predicate.hasProperty(failure, "_tag") ? String(failure._tag) : "failure"
-          Call.live(fiber)?.waits(wait, because, now)
-          return Effect.flatMap(Effect.sleep(wait), () => attempt(decision.state))
-        })
-      }))
-  return spec.within === undefined
-    ? attempt(initial(parts))
-    : Effect.withFiberRuntime<A, E, R>((fiber) => attempt(initial(parts, Call.nowOf(fiber))))
-}
+export const run =
+  (spec: RetrySpec, parts: Parts): Loop["loop"] =>
+  <A, E, R>(self: Effect.Effect<A, E, R>, restore: Restore): Effect.Effect<A, E, R> => {
+    const attempt = (state: State): Effect.Effect<A, E, R> =>
+      Effect.catchAll(self, (failure) =>
+        Effect.withFiberRuntime<A, E, R>((fiber) => {
+          const now = Call.nowOf(fiber)
+          return Effect.flatMap(nextOn(fiber, spec, parts, state, failure, now), (decision) => {
+            if (decision._tag === "GiveUp") {
+              return Effect.fail(unspent.has(decision.because) ? failure : spend(failure))
+            }
+            if (decision.wait === 0) return attempt(decision.state)
+            const wait = Duration.millis(decision.wait)
+            const because = Predicate.hasProperty(failure, "_tag") ? String(failure._tag) : "failure"
+            Call.live(fiber)?.waits(wait, because, now)
+            return Effect.flatMap(restore(Effect.sleep(wait)), () => attempt(decision.state))
+          })
+        }))
+    return spec.within === undefined
+      ? attempt(initial(parts))
+      : Effect.withFiberRuntime<A, E, R>((fiber) => attempt(initial(parts, Call.nowOf(fiber))))
+  }
