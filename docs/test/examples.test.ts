@@ -5,14 +5,17 @@ import { ConfigProvider, Effect, Exit, Layer } from "effect"
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { dirname, join, relative } from "node:path"
 import { LlmProvider } from "perdure"
+import * as budget from "../examples/budget.ts"
 import { answerers, lowered, resized } from "../examples/bulkhead.ts"
 import { attempts, maintenance, trial } from "../examples/circuit-breaker.ts"
 import { program as costly } from "../examples/cost.ts"
 import { lenient } from "../examples/failures.ts"
 import { asLayer, byHand } from "../examples/fallbacks.ts"
 import { program } from "../examples/first.ts"
+import { answered, elsewhere } from "../examples/hedge.ts"
 import { Llm, patientStreams } from "../examples/providers.ts"
 import { printed, together, whole } from "../examples/streams.ts"
+import { attemptsBefore, observed } from "../examples/telemetry.ts"
 import { test } from "../examples/testing.ts"
 
 const root = join(import.meta.dirname, "../..")
@@ -106,6 +109,34 @@ describe("the examples", () => {
       assert.strictEqual(yield* resized, 16)
     }))
 
+  it.effect("budget: a dead target is not asked much more often than there are calls", () =>
+    Effect.gen(function*() {
+      const { exit } = yield* TestTime.run(budget.load(1000))
+      // What the bucket began with, and one more in 35 seconds at most.
+      assert(Exit.isSuccess(exit))
+      assert.include([1035, 1036], exit.value)
+      const { receipt } = yield* TestTime.run(budget.answered).pipe(Effect.flatMap(({ exit }) => exit))
+      assert.strictEqual(receipt.served?.provider, "anthropic")
+      yield* budget.strict
+      yield* budget.own
+      const own = yield* TestTime.run(budget.byHand)
+      assert(Exit.isSuccess(own.exit))
+      assert.isTrue(own.exit.value.failed)
+      assert.strictEqual(own.exit.value.left.target, 0)
+    }))
+
+  it.effect("hedge: the second try answers, here and elsewhere", () =>
+    Effect.gen(function*() {
+      const here = yield* TestTime.run(answered)
+      assert(Exit.isSuccess(here.exit))
+      assert.strictEqual(here.elapsed, 3000)
+      assert.deepStrictEqual(here.exit.value.receipt.attempts.map(({ hedge }) => hedge), [undefined, true])
+      const other = yield* TestTime.run(elsewhere)
+      assert(Exit.isSuccess(other.exit))
+      assert.strictEqual(other.elapsed, 2000)
+      assert.strictEqual(other.exit.value.receipt.served?.provider, "anthropic")
+    }))
+
   it.scoped("circuit breaker: after five failures the first target is not asked again", () =>
     Effect.gen(function*() {
       assert.deepStrictEqual(yield* attempts(8), [2, 2, 2, 2, 2, 1, 1, 1])
@@ -153,6 +184,14 @@ describe("the examples", () => {
       assert.strictEqual(response.text, "Four.")
       assert.deepStrictEqual(status.limits.map(({ window }) => window), ["day", "month"])
       assert.isAbove(status.limits[0]?.spent ?? 0, 0)
+    }))
+
+  it.effect("telemetry: an exporter sees the failure before the answer", () =>
+    Effect.gen(function*() {
+      const { exit } = yield* TestTime.run(observed)
+      assert(Exit.isSuccess(exit), String(exit))
+      assert.strictEqual(exit.value, 1)
+      assert.strictEqual(yield* attemptsBefore, 0)
     }))
 
   it.effect("testing: the test passes", () => test)

@@ -13,11 +13,11 @@ import * as Option from "effect/Option"
 import * as BudgetStore from "./BudgetStore.ts"
 import type { Pace } from "./Disposition.ts"
 import * as Internal from "./internal/budget.ts"
+import * as Settings from "./internal/budgetOptions.ts"
 import * as Call from "./internal/call.ts"
 import { type Gate, settling, stay } from "./internal/gate.ts"
 import { localOf } from "./internal/local.ts"
 import * as Pipeline from "./internal/pipeline.ts"
-import * as Check from "./Options.ts"
 import * as Policy from "./Policy.ts"
 import type { Target } from "./Receipt.ts"
 
@@ -153,11 +153,7 @@ export class Budget extends Context.Tag("perdure/Budget")<Budget, Service>() {}
  * @since 0.1.0
  * @category constants
  */
-export const defaults = {
-  target: { capacity: 35, ratio: 0.1, perSecond: 0.02 },
-  process: { capacity: 100, ratio: 0.1, perSecond: 0.1 },
-  costs: { retry: 1, hedge: 1, fallback: 0 }
-} as const satisfies Options
+export const defaults = Settings.defaults
 
 /**
  * Finagle's budget: 20 % of all requests and 10 a second, each for 10 seconds.
@@ -195,107 +191,6 @@ export const aws: Options = {
   costs: { retry: { otherwise: 14, rateLimit: 5 }, hedge: 14 }
 }
 
-interface Bucket extends Internal.Bucket {
-  readonly onServed: boolean
-  readonly refunds: boolean
-}
-
-interface Checked {
-  readonly target: Bucket | undefined
-  readonly process: Bucket | undefined
-  readonly costOf: (repeat: Internal.Repeat) => number
-  /** Whether there is a bucket in which all calls deposit. */
-  readonly counting: boolean
-  readonly key: (target: Target | undefined) => string
-  readonly name: string
-  readonly step: Policy.Step
-}
-
-const paces = ["rateLimit", "overload", "server", "connection", "timeout"] as const
-
-const units = (tokens: number): number => Math.round(tokens * Internal.unit)
-
-const tokens = (option: string, value: number, max = 1_000_000): number => {
-  Check.number(option, value, 0)
-  Check.check(option, value, value <= max, `a number from 0 to ${max}`)
-  return units(value)
-}
-
-const bucketOf = (
-  which: "target" | "process",
-  rule: Rule | "none" = defaults[which]
-): Bucket | undefined => {
-  if (rule === "none") return undefined
-  const { capacity, perSecond, ratio } = { ...defaults[which], ...definedIn(rule) }
-  const at = (name: keyof Rule) => `Budget.make({ ${which}: { ${name} } })`
-  const ttl = rule.ttl === undefined ? 0 : Duration.toMillis(Check.duration(at("ttl"), rule.ttl))
-  Check.check(at("ttl"), rule.ttl, ttl === 0 || ttl >= 10, "a duration of at least 10 milliseconds")
-  const most = tokens(at("capacity"), capacity)
-  Check.check(at("capacity"), capacity, most > 0, "more than 0")
-  tokens(at("perSecond"), perSecond)
-  const perMilli = Math.round(perSecond * 1000)
-  Check.check(at("perSecond"), perSecond, perMilli > 0 || perSecond === 0, "0, or at least 0.001")
-  const blockedAt = tokens(at("blockedAt"), rule.blockedAt ?? 0)
-  Check.check(at("blockedAt"), rule.blockedAt, blockedAt < most, `less than the capacity, ${capacity}`)
-  return {
-    capacity: most,
-    deposit: tokens(at("ratio"), ratio),
-    perMilli,
-    reserve: ttl === 0 ? most : Math.min(most, Math.round(perMilli * ttl)),
-    ttl,
-    blockedAt,
-    drains: rule.drains ?? false,
-    onServed: Check.literal(at("deposits"), rule.deposits ?? "served", ["served", "all"]) === "served",
-    refunds: rule.refunds ?? false
-  }
-}
-
-const definedIn = ({ capacity, perSecond, ratio }: Rule) => ({
-  ...(capacity === undefined ? {} : { capacity }),
-  ...(perSecond === undefined ? {} : { perSecond }),
-  ...(ratio === undefined ? {} : { ratio })
-})
-
-const costsOf = (kind: Kind, cost: Cost = defaults.costs[kind]): (pace: Pace | undefined) => number => {
-  const option = `Budget.make({ costs: { ${kind} } })`
-  if (typeof cost === "number") {
-    const fixed = tokens(option, cost)
-    return () => fixed
-  }
-  const otherwise = tokens(option, cost.otherwise)
-  const own = new Map<Pace | undefined, number>()
-  for (const pace of paces) {
-    const value = cost[pace]
-    if (value !== undefined) own.set(pace, tokens(`Budget.make({ costs: { ${kind}: { ${pace} } } })`, value))
-  }
-  return (pace) => own.get(pace) ?? otherwise
-}
-
-const keyOf = (target: Target | undefined): string => target === undefined ? "default" : Call.targetKey(target)
-
-const check = (options: Options): Checked => {
-  const target = bucketOf("target", options.target)
-  const process = bucketOf("process", options.process)
-  const costs = {
-    retry: costsOf("retry", options.costs?.retry),
-    hedge: costsOf("hedge", options.costs?.hedge),
-    fallback: costsOf("fallback", options.costs?.fallback)
-  }
-  const say = (which: string, bucket: Bucket | undefined) =>
-    bucket === undefined ? [] : [
-      `${bucket.capacity / Internal.unit} tokens a ${which} and ${bucket.deposit / Internal.unit} for each call`
-    ]
-  return {
-    target,
-    process,
-    costOf: ({ kind, pace }) => costs[kind](pace),
-    counting: target?.onServed === false || process?.onServed === false,
-    key: options.key ?? keyOf,
-    name: Check.text("Budget.make({ name })", options.name ?? "default"),
-    step: { name: "budget", settings: [...say("target", target), ...say("process", process)].join(", ") }
-  }
-}
-
 /**
  * A budget for whatever repeats inside it: retries, hedges and fallbacks of this library ask it before each repeat, and
  * do not repeat when it has too few tokens; the call then fails with the failure it has. Put one value around all
@@ -308,7 +203,8 @@ const check = (options: Options): Checked => {
  * bucket begins with, and 1.2 a minute; these add up. A provider that serves nobody is so asked at most 1.1 times as often
  * as there are calls, once there were 350 of them, and 12 for each minute. A call is served when its effect succeeds,
  * a stream when its last part was read. It adds no failure of its own and never waits; a repeat that is interrupted
- * after it was paid for is not paid back.
+ * after it was paid for is not paid back. Around an effect of any kind, the target is the one that its `LlmError` names, or
+ * else `default`.
  *
  * @example
  * ```ts
@@ -325,7 +221,7 @@ const check = (options: Options): Checked => {
  * @category constructors
  */
 export const make = (options: Options = {}): Effect.Effect<Service> => {
-  const checked = check(options)
+  const checked = Settings.check(options)
   return Effect.flatMap(Effect.serviceOption(BudgetStore.BudgetStore), (store) =>
     Effect.map(
       Option.isSome(store) ? Effect.succeed(store.value) : BudgetStore.memory,
@@ -355,20 +251,26 @@ export const withdraw = (kind: Kind, target?: Target): Effect.Effect<boolean> =>
 const lastOf = (call: Call.Call | undefined, served: boolean): Target | undefined =>
   call?.attempts.findLast(({ lost, outcome }) => !served || (outcome?._tag === "Answered" && !lost))?.target
 
-const build = (first: Checked, store: BudgetStore.Service): Service => {
+const build = (first: Settings.Checked, store: BudgetStore.Service): Service => {
   let settings = first
 
   const placeOf = (key: string | undefined) =>
     key === undefined ? `${settings.name}:process` : `${settings.name}:target:${key}`
 
-  const take = (bucket: Bucket | undefined, key: string | undefined, amount: number, now: number) =>
-    bucket === undefined || amount === 0 ? Effect.succeed(true) : store.modify(
+  const immediate = Internal.immediates.get(store)
+  /** What is changed at once is changed when this is called: call it where its effect is run. */
+  const modify: BudgetStore.Service["modify"] = immediate === undefined
+    ? (key, f) => store.modify(key, f)
+    : (key, f) => Exit.succeed(immediate(key, f))
+
+  const take = (bucket: Settings.Bucket | undefined, key: string | undefined, amount: number, now: number) =>
+    bucket === undefined || amount === 0 ? Exit.succeed(true) : modify(
       placeOf(key),
       (state = Internal.initial(bucket, now)) => Internal.take(bucket, state, amount, now)
     )
 
-  const put = (bucket: Bucket | undefined, key: string | undefined, amount: number, now: number) =>
-    bucket === undefined || amount === 0 ? Effect.void : store.modify(
+  const put = (bucket: Settings.Bucket | undefined, key: string | undefined, amount: number, now: number) =>
+    bucket === undefined || amount === 0 ? Exit.void : modify(
       placeOf(key),
       (state = Internal.initial(bucket, now)) => [undefined, Internal.put(bucket, state, amount, now)]
     )
@@ -378,17 +280,18 @@ const build = (first: Checked, store: BudgetStore.Service): Service => {
       const { counting, process, target } = settings
       const amount = settings.costOf(repeat)
       const key = settings.key(repeat.target)
-      const asked = Effect.flatMap(take(target, key, amount, repeat.now), (ok) => {
-        if (!ok) return Effect.succeed(false)
-        return Effect.flatMap(take(process, undefined, amount, repeat.now), (ok) => {
-          if (!ok) return Effect.as(put(target, key, amount, repeat.now), false)
-          use.paid = amount
-          return Effect.succeed(true)
+      const asked = () =>
+        Effect.flatMap(take(target, key, amount, repeat.now), (ok) => {
+          if (!ok) return Effect.succeed(false)
+          return Effect.flatMap(take(process, undefined, amount, repeat.now), (ok) => {
+            if (!ok) return Effect.as(put(target, key, amount, repeat.now), false)
+            use.paid = amount
+            return Effect.succeed(true)
+          })
         })
-      })
-      if (!counting || use.counted) return asked
+      if (!counting || use.counted) return asked()
       use.counted = true
-      return Effect.zipRight(deposit(false, repeat.target, 0, repeat.now), asked)
+      return Effect.flatMap(deposit(false, repeat.target, 0, repeat.now), asked)
     },
     giveBack: (use, repeat) => {
       const { process, target } = settings
@@ -402,15 +305,14 @@ const build = (first: Checked, store: BudgetStore.Service): Service => {
   }
 
   const deposit = (served: boolean, target: Target | undefined, paid: number, now: number): Effect.Effect<void> => {
-    const amount = (bucket: Bucket | undefined) => {
+    const amount = (bucket: Settings.Bucket | undefined) => {
       if (bucket === undefined) return 0
       if (served && bucket.refunds && paid > 0) return paid
       return bucket.onServed === served ? bucket.deposit : 0
     }
-    return Effect.zipRight(
-      put(settings.target, settings.key(target), amount(settings.target), now),
-      put(settings.process, undefined, amount(settings.process), now)
-    )
+    const first = put(settings.target, settings.key(target), amount(settings.target), now)
+    const second = () => put(settings.process, undefined, amount(settings.process), now)
+    return Exit.isExit(first) ? second() : Effect.flatMap(first, second)
   }
 
   const gate: Gate = (fiber, subject) => {
@@ -443,8 +345,8 @@ const build = (first: Checked, store: BudgetStore.Service): Service => {
       Effect.withFiberRuntime((fiber) => {
         const now = Call.nowOf(fiber)
         const { process, target } = settings
-        const levelOf = (bucket: Bucket | undefined, key: string | undefined) =>
-          bucket === undefined ? Effect.succeed(undefined) : store.modify(
+        const levelOf = (bucket: Settings.Bucket | undefined, key: string | undefined) =>
+          bucket === undefined ? Effect.succeed(undefined) : modify(
             placeOf(key),
             (state = Internal.initial(bucket, now)) => {
               const advanced = Internal.advance(bucket, state, now)
@@ -454,7 +356,7 @@ const build = (first: Checked, store: BudgetStore.Service): Service => {
         return Effect.all({ target: levelOf(target, key), process: levelOf(process, undefined) })
       }),
     reconfigure: (options) => {
-      const checked = check(options)
+      const checked = Settings.check(options)
       return Effect.sync(() => {
         settings = checked
       })

@@ -6,7 +6,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type { State as BucketState } from "./internal/budget.ts"
+import { type Immediate, immediates, type State as BucketState } from "./internal/budget.ts"
 
 /**
  * One bucket, as plain data that survives `JSON.stringify`. Its fields are for the budget; a store only keeps it.
@@ -52,14 +52,15 @@ export class BudgetStore extends Context.Tag("perdure/BudgetStore")<BudgetStore,
  */
 export const memory: Effect.Effect<Service> = Effect.sync(() => {
   const buckets = new Map<string, State>()
-  return {
-    modify: (key, f) =>
-      Effect.sync(() => {
-        const [result, after] = f(buckets.get(key))
-        buckets.set(key, after)
-        return result
-      })
+  const modify: Immediate = (key, f) => {
+    const before = buckets.get(key)
+    const [result, after] = f(before)
+    if (after !== before) buckets.set(key, after)
+    return result
   }
+  const store: Service = { modify: (key, f) => Effect.sync(() => modify(key, f)) }
+  immediates.set(store, modify)
+  return store
 })
 
 /**

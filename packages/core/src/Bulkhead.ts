@@ -416,7 +416,7 @@ const build = <O, S, C extends Checked<S>>(
   const gate: Gate = (fiber, subject, restore) => {
     const key = settings.key(subject)
     const slot = slots.find(key) ?? slots.add(key, settings.fresh(Call.nowOf(fiber)))
-    if (slot.permits.enter()) return Exit.succeed(leave(slot, fiber, current))
+    if (slot.permits.enter()) return leave(slot, fiber, current)
     return Effect.map(wait(fiber, slot, settings, subject, restore), () => leave(slot, fiber, current))
   }
   const sum = (field: keyof Status) =>

@@ -5,11 +5,11 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
+import type * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Call from "./internal/call.ts"
 import { refuse } from "./internal/ended.ts"
-import type { AnyFiber, Gate } from "./internal/gate.ts"
+import { type AnyFiber, type Gate, stay } from "./internal/gate.ts"
 import { limit as limitOf } from "./internal/limit.ts"
 import { localOf } from "./internal/local.ts"
 import * as Pipeline from "./internal/pipeline.ts"
@@ -82,11 +82,9 @@ const gate = (limit: Duration.Duration): Gate => {
       local.deadline = outer
       return leave(exit)
     }
-    return Exit.succeed(leave.apart === undefined ? restored : Object.assign(restored, { apart: leave.apart }))
+    return leave.apart === undefined ? restored : Object.assign(restored, { apart: leave.apart })
   }
 }
-
-const stay = Exit.succeed((exit: Exit.Exit<any, any>) => exit)
 
 const exceeded = (fiber: AnyFiber, subject: Subject | undefined, limit: Duration.Duration, sent: boolean) => {
   const { model, provider } = Call.live(fiber)?.target ?? subject?.target ?? { provider: "unknown", model: "unknown" }

@@ -69,8 +69,8 @@ export interface Options {
    */
   readonly weights?: ReadonlyArray<number> | undefined
   /**
-   * After how many failures in a row a target is put last. One that cannot answer for now (a bad key, a missing model,
-   * retries that are spent) is put last at once.
+   * After how many failures in a row a target is put last; a call whose retries are spent is one. A target that cannot
+   * answer for now (a bad key, a missing model) is put last at once.
    * @default 5
    */
   readonly unhealthyAfter?: number | undefined
@@ -174,7 +174,8 @@ const check = (options: Options, count: number): Settings => {
  * there is a faster one. They are in the error as `InvalidRequest` and `DeadlineExceeded`.
  *
  * While other targets remain, a retry policy inside does not repeat a timeout: another target is better than the same one
- * again. Interrupting it asks nobody else. A stream is a target's success at its first output; if it is cut later, that
+ * again. Interrupting it asks nobody else. Where a `Budget` around it charges for fallbacks and does not grant one, the chain
+ * ends with the failures that it has. A stream is a target's success at its first output; if it is cut later, that
  * counts against the target's health.
  *
  * The health of targets, and how long they take, is kept in the value: build it once.

@@ -20,8 +20,8 @@ import { type WhenCut, whenCut as whenCutRef } from "./internal/call.ts"
 import { opening } from "./internal/commit.ts"
 import { copy } from "./internal/copy.ts"
 import { decode, formatOf, withFormat } from "./internal/object.ts"
-import { ofStream } from "./internal/source.ts"
 import { fromRaw, leaf, publicOf, type Raw, rawOf, targetsOf } from "./internal/provider.ts"
+import { ofStream } from "./internal/source.ts"
 import { InvalidRequest, type LlmError } from "./LlmError.ts"
 import * as LlmRequest from "./LlmRequest.ts"
 import type { LlmResponse } from "./LlmResponse.ts"
@@ -107,12 +107,26 @@ export interface Source {
 }
 
 /**
+ * Where a provider is, for spans.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Server {
+  /** The name of the host, for example `api.openai.com`. */
+  readonly address: string
+  readonly port: number
+}
+
+/**
  * What {@link make} takes.
  *
  * @since 0.1.0
  * @category models
  */
 export interface MakeOptions extends TargetInfo {
+  /** Where the requests go; it is on the spans of the attempts. */
+  readonly server?: Server | undefined
   /** One attempt at a complete answer, with failures already turned into `LlmError`s. */
   readonly generate: (request: LlmRequest.LlmRequest) => Effect.Effect<LlmResponse, LlmError>
   /**
@@ -186,18 +200,19 @@ export const make = (options: MakeOptions): Service => {
     ...(options.tools === undefined ? {} : { tools: options.tools }),
     ...(options.images === undefined ? {} : { images: options.images })
   }
-  const { generate, limits = {}, source, stream } = options
+  const { generate, limits = {}, server, source, stream } = options
   const limit = (name: keyof StreamLimits) =>
     limits[name] === undefined ? undefined : Options.duration(`LlmProvider.make({ limits: { ${name} } })`, limits[name])
   const checked = { firstOutput: limit("firstOutput"), idle: limit("idle") }
-  const parts = source ?? (stream === undefined ? undefined : (request: LlmRequest.LlmRequest) => ofStream(stream(request)))
+  const parts = source ??
+    (stream === undefined ? undefined : (request: LlmRequest.LlmRequest) => ofStream(stream(request)))
   const open: Raw["open"] = parts === undefined
     ? () =>
       Effect.fail(
         new InvalidRequest({ provider: target.provider, model: target.model, detail: "this provider does not stream" })
       )
     : (request) => Effect.flatMap(parts(request), (source) => opening(source, checked, target, request.idempotent))
-  return fromRaw(leaf(target, { generate, open }, "make"), [target])
+  return fromRaw(leaf(target, { generate, open }, "make", server), [target])
 }
 
 /**

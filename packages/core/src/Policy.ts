@@ -6,7 +6,6 @@
  */
 import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import { dual } from "effect/Function"
 import type { Pipeable } from "effect/Pipeable"
 import * as CallInternal from "./internal/call.ts"
@@ -174,7 +173,7 @@ const timeoutGate = (limit: Duration.Duration): Gate => {
       for (const attempt of attempts) attempt.cut ??= failure
       return failure
     }
-    return Exit.succeed(Limit.limit(fiber, millis, expire))
+    return Limit.limit(fiber, millis, expire)
   }
 }
 

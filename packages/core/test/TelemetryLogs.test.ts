@@ -1,6 +1,7 @@
 import { assert, describe, expect, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Logger, LogLevel, Stream, TestClock } from "effect"
 import {
+  Bulkhead,
   InvalidOption,
   LlmError,
   LlmProvider,
@@ -87,6 +88,20 @@ describe("the log line of a call", () => {
       ])
     }))
 
+  it.effect("O2: says it when a call was only let through at its second try", () =>
+    Effect.gen(function*() {
+      const { all, install } = lines()
+      const bulkhead = yield* Bulkhead.make({ limit: 1, queue: 0 })
+      const { layer } = scripted([Effect.delay(Effect.succeed(told), "1 second")])
+      const guarded = LlmProvider.withPolicy(LlmProvider.withPolicy(layer, bulkhead), twice)
+      const call = LlmProvider.generate(ask).pipe(Effect.provide(guarded), install)
+      yield* run(Effect.zipRight(Effect.fork(call), Effect.zipRight(Effect.yieldNow(), call)))
+      assert.deepStrictEqual(all.map(({ facts, level }) => [level, facts["perdure.refusals"]]), [
+        ["Debug", undefined],
+        ["Warning", "BulkheadFull"]
+      ])
+    }))
+
   it.effect("O2: of a stream comes with its end", () =>
     Effect.gen(function*() {
       const { all, install } = lines()
@@ -112,7 +127,9 @@ describe("the log line of a call", () => {
       const left = yield* Effect.fork(read(Stream.never))
       yield* TestClock.adjust("1 minute")
       yield* Fiber.interrupt(left)
-      assert.deepStrictEqual(all.map(({ facts, level }) => [level, facts["perdure.outcome"], facts["error.type"]]), [
+      // Effect itself writes a line for the fiber that failed.
+      const ours = all.filter(({ facts }) => "perdure.outcome" in facts)
+      assert.deepStrictEqual(ours.map(({ facts, level }) => [level, facts["perdure.outcome"], facts["error.type"]]), [
         ["Debug", "answered", undefined],
         ["Error", "failed", "ProviderUnavailable"],
         ["Debug", "interrupted", undefined]
@@ -146,7 +163,11 @@ describe("the log line of a call", () => {
           Effect.provide(Telemetry.logs("None"))
         )
       )
-      assert.deepStrictEqual(quiet.all.map(({ level }) => level), ["Info", "Fatal", "Warning"])
+      // What is left out stays as it was.
+      yield* quiet.install(
+        service.generate(ask).pipe(Telemetry.withLogs({ failed: "Warning" }), Effect.provide(Telemetry.logs("Info")))
+      )
+      assert.deepStrictEqual(quiet.all.map(({ level }) => level), ["Info", "Fatal", "Warning", "Info"])
     }))
 
   it.effect("a logger that throws harms no call", () =>
@@ -164,6 +185,8 @@ describe("the log line of a call", () => {
     }))
 
   it("E1: refuses a level that there is not", () => {
+    // @ts-expect-error there is no such level
+    assert.throws(() => Telemetry.logs({ answered: "Loud" }), InvalidOption)
     const level = "Loud" as "Info"
     assert.throws(() => Telemetry.logs(level), InvalidOption, /Telemetry\.logs\(level\).*"Loud"/)
     assert.throws(() => Telemetry.withLogs({ failed: level }), InvalidOption, /Telemetry\.withLogs\(\{ failed \}\)/)

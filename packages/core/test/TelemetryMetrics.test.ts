@@ -12,7 +12,7 @@ import {
   Retry,
   StreamPart
 } from "perdure"
-import { mostTargets } from "../src/internal/metrics.ts"
+import { mostTargets, refused } from "../src/internal/metrics.ts"
 import { answer, run, scripted } from "./support/provider.ts"
 import { metrics } from "./support/telemetry.ts"
 
@@ -24,6 +24,16 @@ const answering = (provider: string) => new LlmResponse.LlmResponse({ ...answer(
 const failing = (provider: string) => new LlmError.Overloaded({ ...target(provider), status: 529, usage })
 const prices = (provider: string) =>
   ModelPrices.make({ currency: "EUR", models: { [provider]: { m: { input: 2, output: 10 } } } })
+
+describe("the classes of failure", () => {
+  it("O2: of a target are told apart up to a bound", () => {
+    for (let i = 0; i < 200; i++) refused(target("m8"), `Class${i}`, [])
+    const all = metrics("m8")
+    assert.strictEqual(Object.keys(all).length, 65)
+    assert.strictEqual(all["perdure.refusals m Class63"], 1)
+    assert.strictEqual(all["perdure.refusals m _OTHER"], 136)
+  })
+})
 
 describe("metrics", () => {
   it.effect("O2: count calls, attempts, failures, waits, tokens, cost and time, with no set-up", () =>
@@ -104,7 +114,7 @@ describe("metrics", () => {
         "gen_ai.request.model": "units",
         "perdure.outcome": "answered"
       })
-      const { buckets } = duration?.metricState as unknown as {
+      const { buckets } = (duration?.metricState ?? { buckets: [] }) as unknown as {
         readonly buckets: ReadonlyArray<readonly [number, number]>
       }
       assert.deepStrictEqual(buckets.slice(0, 3).map(([bound]) => bound), [0.01, 0.02, 0.04])
@@ -113,7 +123,9 @@ describe("metrics", () => {
   it.effect("O2: have the labels of Effect.tagMetrics too", () =>
     Effect.gen(function*() {
       yield* scripted([answering("m5")], target("m5")).service.generate(ask).pipe(Effect.tagMetrics("team", "red"))
-      assert.strictEqual(metrics("m5")["perdure.calls m answered red"], 1)
+      const names = Object.keys(metrics("m5"))
+      assert.strictEqual(names.length, 6)
+      assert.isTrue(names.every((name) => name.endsWith(" red")))
     }))
 
   it.effect("O2: without a price there is no cost, which is not zero", () =>
@@ -129,6 +141,25 @@ describe("metrics", () => {
         [[undefined, undefined], [undefined, undefined], [0.004, 0.004]]
       )
       assert.strictEqual(metrics("m6")["perdure.cost m EUR"], 0.004)
+    }))
+
+  it.effect("O2: the cost is that of the model that answered", () =>
+    Effect.gen(function*() {
+      const table = ModelPrices.make({
+        models: { m9: { m: { input: 2, output: 10 }, "m-2024-08-06": { input: 4, output: 20 } } }
+      })
+      const { receipt } = yield* scripted([answering("m9")], target("m9")).service.generate(ask).pipe(
+        Effect.provideService(ModelPrices.ModelPrices, table)
+      )
+      assert.strictEqual(receipt.cost?.amount, 0.008)
+    }))
+
+  it.effect("O2: count a call within a call once", () =>
+    Effect.gen(function*() {
+      const inner = scripted([answering("m10")], target("m10")).service
+      yield* LlmProvider.make({ ...target("m11"), generate: (request) => inner.generate(request) }).generate(ask)
+      assert.strictEqual(metrics("m10")["perdure.calls m answered"], undefined)
+      assert.strictEqual(metrics("m11")["perdure.calls m answered"], 1)
     }))
 
   it.effect("O2: have a bound on how many targets they tell apart", () =>

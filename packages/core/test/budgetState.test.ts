@@ -42,7 +42,7 @@ const event = fc.oneof(
 describe("R9: a bucket, whatever happens to it", () => {
   it("is never below zero, never above its capacity, and counts in whole units", () => {
     fc.assert(
-      fc.property(anyBucket, fc.array(event, { maxLength: 60, size: "max" }), (first, events) => {
+      fc.property(anyBucket, fc.array(event, { maxLength: 30, size: "max" }), (first, events) => {
         let settings = first
         let now = 1e12
         let state = initial(settings, now)
@@ -71,7 +71,7 @@ describe("R9: a bucket, whatever happens to it", () => {
 
   it("never gives more than it began with, was given, and has earned by the time that passed", () => {
     fc.assert(
-      fc.property(anyBucket, fc.array(event, { maxLength: 60, size: "max" }), (settings, events) => {
+      fc.property(anyBucket, fc.array(event, { maxLength: 30, size: "max" }), (settings, events) => {
         const start = 1_000_000
         let now = start
         let latest = start
@@ -98,7 +98,7 @@ describe("R9: a bucket, whatever happens to it", () => {
   })
 
   it("without expiry and floor it is a number between two bounds, to the unit", () => {
-    const steps = fc.array(fc.record({ put: fc.boolean(), amount }), { maxLength: 100, size: "max" })
+    const steps = fc.array(fc.record({ put: fc.boolean(), amount }), { maxLength: 50, size: "max" })
     fc.assert(
       fc.property(fc.integer({ min: 1, max: tokens(40) }), fc.boolean(), steps, (capacity, drains, events) => {
         const settings = bucket({ capacity, drains })

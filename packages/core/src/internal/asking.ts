@@ -31,7 +31,7 @@ const gate = (knows: Knows, ask: (now: number) => Asked): Gate => (fiber) => {
   if (knows.key !== undefined) local.key = knows.key
   if (knows.lastResort !== undefined) local.lastResort = knows.lastResort
   const asked = ask(Call.nowOf(fiber))
-  return Exit.succeed((exit) => {
+  return (exit) => {
     local.elsewhere = elsewhere
     local.key = key
     local.lastResort = lastResort
@@ -45,5 +45,5 @@ const gate = (knows: Knows, ask: (now: number) => Asked): Gate => (fiber) => {
     }
     asked.ended(endedOf(exit), now)
     return exit
-  })
+  }
 }

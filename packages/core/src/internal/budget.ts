@@ -89,6 +89,8 @@ const spend = (earned: ReadonlyArray<number>, amount: number) => {
 
 /** Puts an amount in, as far as there is room. */
 export const put = (bucket: Bucket, before: State, amount: number, now: number): State => {
+  // What most deposits meet: a bucket that is full, and has nothing to forget.
+  if (before.tokens === bucket.capacity && before.earned.length === 0 && bucket.ttl === 0) return before
   const state = advance(bucket, before, now)
   const fits = Math.min(amount, bucket.capacity - level(state))
   if (fits === 0) return state
@@ -126,6 +128,12 @@ export interface Repeat {
   readonly pace: Pace | undefined
   readonly now: number
 }
+
+/** Changes a bucket at once. */
+export type Immediate = <A>(key: string, f: (state: State | undefined) => readonly [A, State]) => A
+
+/** The stores of this process, which need no effect to be changed: most calls end with a deposit. */
+export const immediates = new WeakMap<object, Immediate>()
 
 /** A budget, as it is asked on behalf of one use of it. */
 export interface Account {

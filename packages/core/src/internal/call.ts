@@ -4,7 +4,6 @@
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -23,9 +22,10 @@ import { copy, instance } from "./copy.ts"
 import { costOf, pricesIn } from "./cost.ts"
 import { type AnyFiber, type Gate, stay, through } from "./gate.ts"
 import { type Branch, isWithin, type Local, localOf } from "./local.ts"
-import * as Logs from "./logs.ts"
-import * as Metrics from "./metrics.ts"
-import * as Spans from "./spans.ts"
+import type * as Logs from "./logs.ts"
+import type * as Metrics from "./metrics.ts"
+import type { Reporters } from "./reporters.ts"
+import type * as Spans from "./spans.ts"
 import { watchers } from "./watchers.ts"
 
 /** What to do when a stream is cut after its first output. */
@@ -58,6 +58,13 @@ export interface Recorded {
 type Told = Event extends infer E ? E extends Event ? Omit<E, "call"> : never : never
 
 let calls = 0
+
+/** Who writes metrics, spans and log lines. Providers bring them along: policies alone do without their weight. */
+let reporters: Reporters | undefined
+
+export const reportTo = (all: Reporters): void => {
+  reporters = all
+}
 
 /** The most of each kind that a track keeps: a program that never ends must not fill the memory with its story. */
 const most = 1000
@@ -114,6 +121,8 @@ export class Call {
   /** The labels of the metrics of the fiber that began it. */
   private readonly labels: Metrics.Labels
   private readonly prices: Prices | undefined
+  /** How loud its log line is. */
+  readonly levels: Logs.Levels | undefined
 
   constructor(
     fiber: AnyFiber,
@@ -129,8 +138,9 @@ export class Call {
     this.whenCut = fiber.getFiberRef(whenCut)
     this.labels = fiber.getFiberRef(FiberRef.currentMetricLabels)
     this.prices = pricesIn(fiber)
-    this.own = this.told ? Spans.callStarted(fiber, this.target, this.number) : undefined
-    this.trace = this.own ?? parent?.trace ?? (kind === "track" ? Spans.around(fiber) : undefined)
+    this.levels = reporters === undefined ? undefined : fiber.getFiberRef(reporters.logs.levels)
+    this.own = this.told ? reporters?.spans.callStarted(fiber, this.target, this.number) : undefined
+    this.trace = this.own ?? parent?.trace ?? (kind === "track" ? reporters?.spans.around(fiber) : undefined)
   }
 
   /** Whether its start and end are told: it is a call, and not one made on behalf of another. */
@@ -153,7 +163,7 @@ export class Call {
 
   /** A retry policy waits. */
   waits(wait: Duration.Duration, because: string, now: number): void {
-    Metrics.waited(this.target, because, wait, this.labels)
+    reporters?.metrics.waited(this.target, because, wait, this.labels)
     this.trace?.event("perdure.wait", { "perdure.wait": Duration.toSeconds(wait), "error.type": because })
     this.emit({ _tag: "Waiting", at: now, wait, because })
   }
@@ -194,8 +204,8 @@ export class Call {
   firstOutput(attempt: Recorded, now: number): void {
     attempt.firstOutput = now
     const { number, start, target, trace } = attempt
-    Metrics.firstOutput(target, now - start, this.labels)
-    Spans.firstOutput(trace, now - start)
+    reporters?.metrics.firstOutput(target, now - start, this.labels)
+    reporters?.spans.firstOutput(trace, now - start)
     if (this.watched) {
       this.emit({ _tag: "FirstOutput", at: now, attempt: number, target, after: Duration.millis(now - start) })
     }
@@ -221,10 +231,10 @@ export class Call {
     attempt.outcome = outcome
     if (this.prices !== undefined && attempt.usage !== undefined) attempt.cost = this.costOf(attempt, outcome)
     const { cost, hedge, number, start, target, trace } = attempt
-    Metrics.attemptEnded(target, outcome, now - start, attempt.usage, cost, this.labels)
+    reporters?.metrics.attemptEnded(target, outcome, now - start, attempt.usage, cost, this.labels)
     if (trace !== undefined) {
       attempt.trace = undefined
-      Spans.attemptEnded(trace, outcome, attempt.usage, cost)
+      reporters?.spans.attemptEnded(trace, outcome, attempt.usage, cost)
     }
     if (!this.watched) return
     this.emit({
@@ -261,7 +271,7 @@ export class Call {
       if (call.switches === undefined) call.switches = [step]
       else keep(call.switches, step, call.kind)
     }
-    Metrics.fellBack(from, because, this.labels)
+    reporters?.metrics.fellBack(from, because, this.labels)
     this.trace?.event("perdure.fallback", {
       "perdure.from.provider": from.provider,
       "perdure.from.model": from.model,
@@ -282,7 +292,7 @@ export class Call {
       if (call.refusals === undefined) call.refusals = [refused]
       else keep(call.refusals, refused, call.kind)
     }
-    Metrics.refused(target, because, this.labels)
+    reporters?.metrics.refused(target, because, this.labels)
     this.trace?.event("perdure.refusal", {
       "perdure.provider": provider,
       "perdure.model": model,
@@ -309,8 +319,8 @@ export class Call {
     const receipt = this.receipt(now)
     if (!this.told) return receipt
     const { error, outcome } = end
-    Metrics.callEnded(receipt.requested, outcome, error, now - this.startedAt, this.labels)
-    if (this.own !== undefined) Spans.callEnded(this.own, outcome, error, receipt)
+    reporters?.metrics.callEnded(receipt.requested, outcome, error, now - this.startedAt, this.labels)
+    if (this.own !== undefined) reporters?.spans.callEnded(this.own, outcome, error, receipt)
     if (this.watched) this.emit({ _tag: "Ended", at: now, outcome, error, receipt })
     return receipt
   }
@@ -390,7 +400,8 @@ export const targetKey = ({ model, provider }: Receipt.Target): string => `${pro
 
 /** The fiber's `Clock`, without an effect of its own. */
 export const clockOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Clock.Clock =>
-  Context.get(fiber.currentDefaultServices, Clock.Clock)
+  // All fibers have one, and the function to get it allocates.
+  fiber.currentDefaultServices.unsafeMap.get(Clock.Clock.key)
 
 /** The time on the fiber's `Clock`. */
 export const nowOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>): number => clockOf(fiber).unsafeCurrentTimeMillis()
@@ -425,22 +436,22 @@ export const endOf = (cause: Cause.Cause<unknown>): Logs.End => {
     : { outcome: "Failed", error: other, failure: undefined }
 }
 
-/** Ends a call: its receipt, and its log line where there is one to write. */
-export const finish = (
+/** With the log line of an ended call before it, where there is one to write. */
+const logged = <A, E, R>(
   call: Call,
   fiber: AnyFiber,
   end: Logs.End,
-  now = nowOf(fiber)
-): { readonly receipt: Receipt.Receipt; readonly line: Effect.Effect<void> | undefined } => {
-  const receipt = call.close(now, end)
-  return { receipt, line: call.told ? Logs.line(fiber, end, receipt) : undefined }
+  receipt: Receipt.Receipt,
+  self: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> => {
+  const { levels, told } = call
+  const line = told && levels !== undefined ? reporters?.logs.line(fiber, levels, end, receipt) : undefined
+  return line === undefined ? self : Effect.zipRight(line, self)
 }
 
-/** With a log line before it, where there is one. */
-export const after = <A, E, R>(
-  line: Effect.Effect<void> | undefined,
-  self: Effect.Effect<A, E, R>
-): Effect.Effect<A, E, R> => line === undefined ? self : Effect.zipRight(line, self)
+/** The log line of an ended call, for the fiber that runs this. */
+export const log = (call: Call, end: Logs.End, receipt: Receipt.Receipt): Effect.Effect<void> =>
+  Effect.withFiberRuntime((fiber) => logged(call, fiber, end, receipt, Effect.void))
 
 /** Puts a receipt on a failure that can carry one. */
 export const stamp = <E>(error: E, receipt: Receipt.Receipt): E =>
@@ -463,11 +474,12 @@ export const inCall = <A, E, R, R2>(
     const leave = (exit: Exit.Exit<any, any>) => {
       local.call = before
       if (Exit.isSuccess(exit)) return onSuccess(exit.value, call, fiber)
-      const { line, receipt } = finish(call, fiber, endOf(exit.cause))
-      return after(line, Exit.failCause(Cause.map(exit.cause, (error) => stamp(error, receipt))))
+      const end = endOf(exit.cause)
+      const receipt = call.close(nowOf(fiber), end)
+      return logged(call, fiber, end, receipt, Exit.failCause(Cause.map(exit.cause, (error) => stamp(error, receipt))))
     }
     const { own } = call
-    return Exit.succeed(own === undefined ? leave : Object.assign(leave, { apart: Spans.within(own) }))
+    return own === undefined ? leave : Object.assign(leave, { apart: own.within })
   }
   return through<A, E, R | R2>([gate], self, undefined)
 }
@@ -478,8 +490,9 @@ export const called = <E, R>(
   requested: Receipt.Target | undefined
 ): Effect.Effect<LlmResponse, E, R> =>
   inCall(self, requested, (value, call, fiber) => {
-    const { line, receipt } = finish(call, fiber, answeredEnd)
-    return after(line, Exit.succeed(value instanceof LlmResponse ? copy(value, { receipt }) : value))
+    const receipt = call.close(nowOf(fiber), answeredEnd)
+    const answer = Exit.succeed(value instanceof LlmResponse ? copy(value, { receipt }) : value)
+    return logged(call, fiber, answeredEnd, receipt, answer)
   })
 
 /** Runs an effect on behalf of a call that was begun before. */
@@ -494,7 +507,7 @@ export const on = <A, E, R>(call: Call, self: Effect.Effect<A, E, R>): Effect.Ef
         return exit
       })
     }],
-    call.own === undefined ? self : Spans.inside(self, call.own),
+    call.own === undefined ? self : call.own.within(self),
     undefined
   )
 
@@ -505,10 +518,10 @@ export const track: Gate = (fiber) => {
   const local = localOf(fiber)
   const before = local.call
   local.call = call
-  return Exit.succeed((exit) => {
+  return (exit) => {
     local.call = before
     return tracked(exit, call, fiber)
-  })
+  }
 }
 
 /** The end of what was tracked, with the receipt where there is a place for it. */

@@ -201,11 +201,11 @@ export const make = (
   }
 
   /** What needs no permit: a call that a closed circuit lets through holds nothing. Undefined when it is to ask for one. */
-  const quick = (fiber: AnyFiber, subject: Policy.Subject | undefined): Effect.Effect<Leave, any> | undefined => {
+  const quick = (fiber: AnyFiber, subject: Policy.Subject | undefined): ReturnType<Gate> | undefined => {
     const circuit = settings.key(subject)
     const place = placeOf(circuit)
     const state = store.peek(place) ?? Breaker.initial
-    if (state._tag === "Closed") return Exit.succeed(leave(fiber, subject, circuit, place, state.generation))
+    if (state._tag === "Closed") return leave(fiber, subject, circuit, place, state.generation)
     if (state._tag === "Open" && lastResortOf(fiber, circuit) !== undefined) return undefined
     const [answer, after] = Breaker.ask(settings, state, Call.nowOf(fiber))
     if (after !== state) return undefined
@@ -224,8 +224,8 @@ export const make = (
     Effect.withFiberRuntime((fiber) => {
       const entered = quick(fiber, subject)
       if (entered === undefined) return through([gate], self, subject)
-      if (!isSuccess(entered)) return entered as Effect.Effect<never, E>
-      const leave = entered.value as (exit: Exit.Exit<A, E>) => Effect.Effect<A, E>
+      if (typeof entered !== "function") return entered as Effect.Effect<never, E>
+      const leave = entered as (exit: Exit.Exit<A, E>) => Effect.Effect<A, E>
       return Effect.matchCauseEffect(self, {
         onFailure: (cause): Effect.Effect<A, E> => whole(() => leave(Exit.failCause(cause))),
         onSuccess: (value): Effect.Effect<A, E> =>

@@ -29,14 +29,20 @@ export const follow = (
   targets: number
 ): Effect.Effect<OpenedStream, never, Scope.Scope> =>
   Effect.withFiberRuntime((fiber) => {
+    const clock = Call.clockOf(fiber)
     let ended = false
-    /** The log line of the end, to be written by whoever has brought it about. */
-    let line: Effect.Effect<void> | undefined
-    const finish = (end: Parameters<typeof Call.finish>[2]) => {
+    /** The log line of the end, until it is written. */
+    let line = Effect.void
+    const written = Effect.suspend(() => {
+      const unwritten = line
+      line = Effect.void
+      return unwritten
+    })
+    const finish = (end: Parameters<typeof Call.log>[1]) => {
       ended = true
-      const finished = Call.finish(call, fiber, end)
-      line = finished.line
-      return finished.receipt
+      const receipt = call.close(clock.unsafeCurrentTimeMillis(), end)
+      line = Call.log(call, end, receipt)
+      return receipt
     }
     /** How the last of the streams ended, which knows what was used. */
     let how: Ended | undefined
@@ -50,7 +56,7 @@ export const follow = (
     const through = (chunk: Parts): Pull => {
       const parts = withReceipt(chunk, receipt)
       return ended
-        ? Effect.as(Call.after(line, followed.end(how ?? { _tag: "Answered", usage: undefined })), parts)
+        ? Effect.as(Effect.zipRight(followed.end(how ?? { _tag: "Answered", usage: undefined }), written), parts)
         : Effect.succeed(parts)
     }
     const failed = (cause: Cause.Cause<Option.Option<LlmError.LlmError>>): Pull => {
@@ -64,21 +70,20 @@ export const follow = (
       const stamped = Cause.map(cause, Option.map((error) => Call.stamp(error, receipt)))
       const error = Option.flatMap(Cause.failureOption(stamped), (error) => error)
       return Effect.zipRight(
-        Call.after(
-          line,
+        Effect.zipRight(
           followed.end(
             Option.isNone(error)
               ? { _tag: "Died" }
               : { _tag: "Failed", error: error.value, usage: how?._tag === "Failed" ? how.usage : undefined }
-          )
+          ),
+          written
         ),
         Effect.failCause(stamped)
       )
     }
     const left = Effect.suspend(() => {
-      if (ended) return followed.end({ _tag: "Interrupted", streamed: true })
-      finish(Call.interruptedEnd)
-      return Call.after(line, followed.end({ _tag: "Interrupted", streamed: true }))
+      if (!ended) finish(Call.interruptedEnd)
+      return Effect.zipRight(followed.end({ _tag: "Interrupted", streamed: true }), written)
     })
     let followed: OpenedStream = opened
     return Effect.flatMap(Effect.scope, (scope) => {

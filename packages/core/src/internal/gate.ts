@@ -22,13 +22,17 @@ export interface Leave {
 
 /**
  * Enters, or fails with a refusal. It runs uninterruptibly, so that nothing is lost between entering and leaving; what
- * waits in it goes through `restore`, and lets go of what it has when it is interrupted. An effect that is an `Exit` takes
- * no turn of the runtime.
+ * waits in it goes through `restore`, and lets go of what it has when it is interrupted. What needs no effect to enter
+ * gives its leave at once, which takes no turn of the runtime.
  */
-export type Gate = (fiber: AnyFiber, subject: Subject | undefined, restore: Restore) => Effect.Effect<Leave, any>
+export type Gate = (
+  fiber: AnyFiber,
+  subject: Subject | undefined,
+  restore: Restore
+) => Leave | Effect.Effect<Leave, any>
 
 /** For a gate that has nothing to do afterwards. */
-export const stay: Effect.Effect<Leave> = Exit.succeed((exit) => exit)
+export const stay: Leave = (exit) => exit
 
 /** A leave that tells how the attempt really ended: a stream not with its opening but with its end. */
 export const settling = (tell: Tell): Leave => (exit) => {
@@ -75,7 +79,7 @@ const from = <A, E, R>(passing: Passing<A, E, R>, first: number): Effect.Effect<
       return run(stage.loop(Effect.suspend(() => from(passing, at + 1)), restore), leaves)
     }
     const entered = stage(fiber, subject, restore)
-    if (!isSuccess(entered)) {
+    if (typeof entered !== "function") {
       // It takes its time, or refuses.
       return Effect.matchCauseEffect(entered, {
         onFailure: (cause): Effect.Effect<A, E> => leaveAll(leaves, leaves.length - 1, Exit.failCause(cause)),
@@ -85,8 +89,8 @@ const from = <A, E, R>(passing: Passing<A, E, R>, first: number): Effect.Effect<
         }
       })
     }
-    leaves.push(entered.value)
-    if (entered.value.apart !== undefined) return run(apart(entered.value.apart, passing, at + 1), leaves)
+    leaves.push(entered)
+    if (entered.apart !== undefined) return run(apart(entered.apart, passing, at + 1), leaves)
   }
   return run(restore(self), leaves)
 }
@@ -117,6 +121,3 @@ const leaveAll = <A, E>(leaves: ReadonlyArray<Leave>, from: number, end: Exit.Ex
   }
   return exit
 }
-
-const isSuccess = <A, E>(effect: Effect.Effect<A, E>): effect is Exit.Success<A, E> & Effect.Effect<A, E> =>
-  Exit.isExit(effect) && Exit.isSuccess(effect)

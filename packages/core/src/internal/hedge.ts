@@ -42,23 +42,23 @@ export const race = (most: number): Race => ({ most, started: 1, running: new Se
 export type Event =
   /** The delay since the last start has passed. */
   | { readonly _tag: "Waited" }
-  | { readonly _tag: "Failed"; readonly try: number; readonly then: Then }
+  | { readonly _tag: "Failed"; readonly try: number; readonly verdict: Verdict }
   /** The budget or the deadline allows no more tries. */
   | { readonly _tag: "Refused" }
 
 /** What a failure means for the race: another try at once, no more than those under way, or its end. */
-export type Then = "another" | "wait" | "end"
+export type Verdict = "another" | "wait" | "end"
 
 /**
  * What an `LlmError` means for the race. The same target is not asked again at once when it has too much to do, or has
  * said how long it wants to be left alone.
  */
-export const verdict = (
+export const verdictOf = (
   classify: Disposition.Classifier,
   failure: LlmError,
   /** Whether the next try would ask another target. */
   elsewhere: boolean
-): Then => {
+): Verdict => {
   const { next, pace, wait } = classify(failure)
   switch (next) {
     case "here":
@@ -90,7 +90,7 @@ export const step = (race: Race, event: Event): readonly [Next, Race] => {
       const running = new Set(race.running)
       running.delete(event.try)
       const after = { ...race, running }
-      switch (event.then) {
+      switch (event.verdict) {
         case "another":
           return start(after)
         case "wait":

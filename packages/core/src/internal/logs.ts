@@ -54,8 +54,13 @@ const kindOf = ({ failure, outcome }: End, receipt: Receipt): Kind => {
 }
 
 /** The line for the end of a call, unless nobody would see it; then nothing is built. */
-export const line = (fiber: AnyFiber, end: End, receipt: Receipt): Effect.Effect<void> | undefined => {
-  const level = fiber.getFiberRef(levels)[kindOf(end, receipt)]
+export const line = (
+  fiber: AnyFiber,
+  levels: Levels,
+  end: End,
+  receipt: Receipt
+): Effect.Effect<void> | undefined => {
+  const level = levels[kindOf(end, receipt)]
   if (
     level._tag === "None" || LogLevel.greaterThan(fiber.getFiberRef(FiberRef.currentMinimumLogLevel), level) ||
     HashSet.size(fiber.getFiberRef(FiberRef.currentLoggers)) === 0

@@ -13,7 +13,7 @@ import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as LlmError from "../LlmError.ts"
-import type { Service, TargetInfo } from "../LlmProvider.ts"
+import type { Server, Service, TargetInfo } from "../LlmProvider.ts"
 import type { LlmRequest } from "../LlmRequest.ts"
 import type { FinishReason, LlmResponse, Usage } from "../LlmResponse.ts"
 import type { Outcome } from "../Receipt.ts"
@@ -24,7 +24,10 @@ import { follow } from "./follow.ts"
 import { through } from "./gate.ts"
 import { localOf } from "./local.ts"
 import { type Ended, OpenedStream } from "./opened.ts"
+import { reporters } from "./reporters.ts"
 import * as Spans from "./spans.ts"
+
+Call.reportTo(reporters)
 
 /** The raw side. */
 export interface Raw {
@@ -91,7 +94,12 @@ const notIdempotent = (error: LlmError.LlmError) =>
  * A provider's own code, with each use of it recorded as an attempt of the call around it. What was written by hand may
  * be a wrapper around one of ours, which records its attempts itself, so it is recorded only where nothing else was.
  */
-export const leaf = (info: TargetInfo, run: Raw, by: "make" | "by hand"): Raw => {
+export const leaf = (
+  info: TargetInfo,
+  run: Raw,
+  by: "make" | "by hand",
+  server?: Server | undefined
+): Raw => {
   const target = { provider: info.provider, model: info.model }
 
   /** Runs `use` as an attempt of the current call. */
@@ -109,7 +117,7 @@ export const leaf = (info: TargetInfo, run: Raw, by: "make" | "by hand"): Raw =>
       const begun = by === "make" ? call.begin(target, request.idempotent, startedAt, local) : undefined
       // Of what may be a wrapper, the span is written when it is known that it was none.
       const nanos = begun === undefined ? Spans.nanosOf(fiber) : undefined
-      if (begun !== undefined) begun.trace = Spans.attemptStarted(fiber, info, request, kind, begun)
+      if (begun !== undefined) begun.trace = Spans.attemptStarted(fiber, target, server, request, kind, begun)
       let firstOutput: number | undefined
       const used = use(call, {
         opened: () => {
@@ -120,14 +128,14 @@ export const leaf = (info: TargetInfo, run: Raw, by: "make" | "by hand"): Raw =>
           if (begun === undefined && call.attempts.length > before) return
           const recorded = begun ?? call.begin(answered ?? target, request.idempotent, startedAt, local)
           if (nanos !== undefined) {
-            recorded.trace = Spans.attemptStarted(fiber, recorded.target, request, kind, recorded, nanos)
+            recorded.trace = Spans.attemptStarted(fiber, recorded.target, server, request, kind, recorded, nanos)
           }
           if (finishReason !== undefined) Spans.finished(recorded.trace, finishReason)
           if (recorded.firstOutput === undefined && firstOutput !== undefined) call.firstOutput(recorded, firstOutput)
           call.end(recorded, outcome, Call.nowOf(fiber), usage)
         }
       })
-      return begun?.trace === undefined ? used : Spans.inside(used, begun.trace)
+      return begun?.trace === undefined ? used : begun.trace.within(used)
     })
 
   /** What a failure must say of the request, on the way of opening and in the middle of the stream alike. */
@@ -140,16 +148,15 @@ export const leaf = (info: TargetInfo, run: Raw, by: "make" | "by hand"): Raw =>
         "generate",
         (_, { end }) =>
           through(
-            [() =>
-              Exit.succeed((exit) => {
-                if (Exit.isSuccess(exit)) {
-                  const { finishReason, model, usage } = exit.value
-                  end({ _tag: "Answered", model }, usage, finishReason, exit.value)
-                  return exit
-                }
-                end(Call.outcomeOfCause(exit.cause), usageIn(exit.cause))
-                return request.idempotent ? exit : Exit.failCause(Cause.map(exit.cause, notIdempotent))
-              })],
+            [() => (exit) => {
+              if (Exit.isSuccess(exit)) {
+                const { finishReason, model, usage } = exit.value
+                end({ _tag: "Answered", model }, usage, finishReason, exit.value)
+                return exit
+              }
+              end(Call.outcomeOfCause(exit.cause), usageIn(exit.cause))
+              return request.idempotent ? exit : Exit.failCause(Cause.map(exit.cause, notIdempotent))
+            }],
             Effect.suspend(() => run.generate(request)),
             undefined
           )

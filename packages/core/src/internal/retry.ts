@@ -1,6 +1,9 @@
 /** What a retry policy decides about a failure, for both ways of running it: as a schedule and by the library. */
+import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
 import * as Predicate from "effect/Predicate"
 import * as Random from "effect/Random"
 import type * as Schedule from "effect/Schedule"
@@ -185,20 +188,28 @@ export const run =
   (spec: RetrySpec, parts: Parts): Loop["loop"] =>
   <A, E, R>(self: Effect.Effect<A, E, R>, restore: Restore): Effect.Effect<A, E, R> => {
     const attempt = (state: State): Effect.Effect<A, E, R> =>
-      Effect.catchAll(self, (failure) =>
-        Effect.withFiberRuntime<A, E, R>((fiber) => {
-          const now = Call.nowOf(fiber)
-          return Effect.flatMap(nextOn(fiber, spec, parts, state, failure, now), (decision) => {
-            if (decision._tag === "GiveUp") {
-              return Effect.fail(unspent.has(decision.because) ? failure : spend(failure))
-            }
-            if (decision.wait === 0) return attempt(decision.state)
-            const wait = Duration.millis(decision.wait)
-            const because = Predicate.hasProperty(failure, "_tag") ? String(failure._tag) : "failure"
-            Call.live(fiber)?.waits(wait, because, now)
-            return Effect.flatMap(restore(Effect.sleep(wait)), () => attempt(decision.state))
-          })
-        }))
+      // What `catchAll` comes to in three steps.
+      Effect.matchCauseEffect(self, {
+        onSuccess: Exit.succeed,
+        onFailure: (cause) => {
+          const failed = Cause.failureOrCause(cause)
+          return Either.isRight(failed) ? Exit.failCause(failed.right) : failure(failed.left, state)
+        }
+      })
+    const failure = (failure: E, state: State): Effect.Effect<A, E, R> =>
+      Effect.withFiberRuntime<A, E, R>((fiber) => {
+        const now = Call.nowOf(fiber)
+        return Effect.flatMap(nextOn(fiber, spec, parts, state, failure, now), (decision) => {
+          if (decision._tag === "GiveUp") {
+            return Effect.fail(unspent.has(decision.because) ? failure : spend(failure))
+          }
+          if (decision.wait === 0) return attempt(decision.state)
+          const wait = Duration.millis(decision.wait)
+          const because = Predicate.hasProperty(failure, "_tag") ? String(failure._tag) : "failure"
+          Call.live(fiber)?.waits(wait, because, now)
+          return Effect.flatMap(restore(Effect.sleep(wait)), () => attempt(decision.state))
+        })
+      })
     return spec.within === undefined
       ? attempt(initial(parts))
       : Effect.withFiberRuntime<A, E, R>((fiber) => attempt(initial(parts, Call.nowOf(fiber))))

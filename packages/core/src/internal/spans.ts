@@ -14,6 +14,7 @@ import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
 import * as Option from "effect/Option"
 import * as Tracer from "effect/Tracer"
+import type { Server } from "../LlmProvider.ts"
 import type { LlmRequest } from "../LlmRequest.ts"
 import type { FinishReason } from "../LlmResponse.ts"
 import type { Cost, Outcome, Receipt, Target } from "../Receipt.ts"
@@ -49,6 +50,10 @@ export class Trace {
     this.clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
     this.timing = fiber.getFiberRef(FiberRef.currentTracerTimingEnabled)
   }
+
+  /** Runs an effect with this span as the parent of all spans in it. */
+  readonly within = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.withParentSpan(self, this.span) as Effect.Effect<A, E, R>
 
   attribute(name: string, value: unknown): void {
     if (value !== undefined) this.try(() => this.span.attribute(name, value))
@@ -95,13 +100,6 @@ const start = (fiber: AnyFiber, name: string, kind: Tracer.SpanKind, at?: bigint
   }
 }
 
-/** Runs an effect with a span as the parent of all spans in it. */
-export const inside = <A, E, R>(self: Effect.Effect<A, E, R>, trace: Trace): Effect.Effect<A, E, R> =>
-  Effect.withParentSpan(self, trace.span) as Effect.Effect<A, E, R>
-
-export const within = (trace: Trace) => <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  inside(self, trace)
-
 /** A failure, said by its class alone: what a provider says of it may hold anything. */
 const failed = (error: string) => Exit.fail(error)
 
@@ -145,23 +143,11 @@ export const callEnded = (
   trace.end(exitOf(outcome, error))
 }
 
-/** What a target is, for its span. */
-export interface Asked extends Target {
-  /** Where it is: `host`, or `host:port`. */
-  readonly server?: string | undefined
-}
-
-/** Where a server is, in two attributes. */
-const locate = (trace: Trace, server: string): void => {
-  const [, host = server, port] = /^(.*?)(?::(\d+))?$/.exec(server) ?? []
-  trace.attribute("server.address", host)
-  trace.attribute("server.port", port === undefined ? 443 : Number(port))
-}
-
 /** The span of an attempt, when spans are wanted. */
 export const attemptStarted = (
   fiber: AnyFiber,
-  target: Asked,
+  target: Target,
+  server: Server | undefined,
   request: LlmRequest,
   kind: "generate" | "open",
   { hedge, key, number }: Pick<Recorded, "hedge" | "key" | "number">,
@@ -173,7 +159,8 @@ export const attemptStarted = (
   trace.attribute("gen_ai.operation.name", operation)
   trace.attribute("gen_ai.provider.name", providerName(target.provider))
   trace.attribute("gen_ai.request.model", target.model)
-  if (target.server !== undefined) locate(trace, target.server)
+  trace.attribute("server.address", server?.address)
+  trace.attribute("server.port", server?.port)
   if (kind === "open") trace.attribute("gen_ai.request.stream", true)
   trace.attribute("gen_ai.request.max_tokens", request.maxOutputTokens)
   trace.attribute("gen_ai.request.temperature", request.temperature)

@@ -1,0 +1,84 @@
+import { assert, describe, it } from "@effect/vitest"
+import { TestTime } from "@perdure/testing"
+import { ConfigProvider, Effect, Exit } from "effect"
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
+import * as deadline from "../examples/deadline.ts"
+import * as fallbacks from "../examples/fallbacks.ts"
+import * as keyPool from "../examples/key-pool.ts"
+import * as policies from "../examples/policies.ts"
+
+/** What an example gives when the clock is moved on until it ends, and how long that takes. */
+const ended = <A, E, R>(example: Effect.Effect<A, E, R>) =>
+  Effect.map(TestTime.run(example), ({ elapsed, exit }) => {
+    assert(Exit.isSuccess(exit), String(exit))
+    return { elapsed, value: exit.value }
+  })
+
+describe("the examples", () => {
+  it.effect("key pool: each bad key is tried once, and its label is in the receipt", () =>
+    Effect.gen(function*() {
+      const { value } = yield* ended(keyPool.labels(3))
+      assert.deepStrictEqual(value, [["revoked", "used up", "good"], ["good"], ["good"]])
+    }))
+
+  it.effect("fallbacks: by weight, by speed, by health, by what a target takes, by who refuses", () =>
+    Effect.gen(function*() {
+      const { value: { quickest, spread } } = yield* ended(fallbacks.answerers(20))
+      assert.isAbove(spread.filter((one) => one === "fast").length, 10)
+      assert.deepStrictEqual(quickest.slice(0, 4), ["large", "fast", "fast", "fast"])
+      const { value } = yield* ended(fallbacks.recovery)
+      assert.deepStrictEqual(value, ["steady", "steady", "steady", "steady", "steady", "flaky"])
+      assert.strictEqual((yield* ended(fallbacks.seen)).value.receipt.served?.provider, "steady")
+      assert.strictEqual((yield* ended(fallbacks.lenient)).value.receipt.served?.provider, "steady")
+    }))
+
+  it.effect("deadline: around a chain, around two calls, and read by the program", () =>
+    Effect.gen(function*() {
+      const { elapsed, value } = yield* ended(deadline.answered)
+      assert.strictEqual(value.receipt.attempts.length, 4)
+      assert.isBelow(elapsed, 60_000)
+      const late = yield* ended(Effect.flip(deadline.late))
+      assert.strictEqual(late.value._tag, "DeadlineExceeded")
+      assert.strictEqual(late.elapsed, 30_000)
+      assert.strictEqual((yield* ended(deadline.hurried)).value.text, "In time.")
+    }))
+
+  it.effect("policies: by hand, standard, from the configuration", () =>
+    Effect.gen(function*() {
+      assert.strictEqual((yield* ended(policies.failing)).value.receipt?.attempts.length, 3)
+      assert.strictEqual((yield* ended(policies.succeeding)).value.text, "Here.")
+      assert.deepStrictEqual(policies.described[1], "timeout 30s")
+      assert.strictEqual((yield* ended(policies.standard)).value.receipt.served?.provider, "anthropic")
+      assert.strictEqual((yield* ended(policies.alone)).value._tag, "ProviderUnavailable")
+      const withSettings = (settings: ReadonlyArray<readonly [string, string]>) =>
+        Effect.withConfigProvider(
+          policies.fromConfig,
+          ConfigProvider.fromMap(new Map(settings), { pathDelim: "_" })
+        )
+      const configured = withSettings([["PERDURE_DEADLINE", "30 seconds"], ["PERDURE_RETRY", "off"]])
+      assert.strictEqual((yield* ended(configured)).value.text, "Here.")
+      const wrong = withSettings([["PERDURE_DEADLINE", "soon"]])
+      assert.include(String((yield* ended(Effect.flip(wrong))).value), "PERDURE")
+    }))
+
+  it.effect("policies: the page shows the standard order as it is", () =>
+    Effect.gen(function*() {
+      const page = readFileSync(join(import.meta.dirname, "../policies.md"), "utf8")
+      for (const line of yield* policies.lines) assert.include(page, line)
+      assert.include(page, policies.described[0] ?? "?")
+    }))
+
+  it.effect("policies: one breaker for all calls sees the failures, one for each call sees none", () =>
+    Effect.gen(function*() {
+      const { value } = yield* ended(policies.requests(8))
+      assert.deepStrictEqual(value, { right: 5, wrong: 8 })
+    }))
+
+  it.effect("policies: a cache around a call asks once for all who ask the same", () =>
+    Effect.gen(function*() {
+      const { elapsed, value } = yield* ended(policies.shared)
+      assert.deepStrictEqual(value, { texts: new Set(["Forty-two."]), asked: 1 })
+      assert.strictEqual(elapsed, 5_000)
+    }))
+})
