@@ -5,14 +5,18 @@
  * @since 0.1.0
  */
 import * as Duration from "effect/Duration"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import type { Pipeable } from "effect/Pipeable"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type * as SubscriptionRef from "effect/SubscriptionRef"
 import * as CallInternal from "./internal/call.ts"
 import type { Gate } from "./internal/gate.ts"
 import * as Limit from "./internal/limit.ts"
 import * as Pipeline from "./internal/pipeline.ts"
 import * as Retrying from "./internal/retry.ts"
+import { InvalidOption } from "./InvalidOption.ts"
 import { TimedOut } from "./LlmError.ts"
 import type { TargetInfo } from "./LlmProvider.ts"
 import type { LlmRequest } from "./LlmRequest.ts"
@@ -192,6 +196,54 @@ export { make as standard } from "./Standard.ts"
  * @category policies
  */
 export { fromConfig } from "./Standard.ts"
+
+/**
+ * A policy whose options can be changed while it is at work, as all with state can.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Reconfigurable<in Options> {
+  readonly reconfigure: (options: Options) => Effect.Effect<void>
+}
+
+/**
+ * Gives a policy the options of a reference, now and whenever they change, until the scope closes. The policy keeps its
+ * state. Options out of their range are logged and change nothing.
+ *
+ * @example
+ * ```ts
+ * import { Effect, SubscriptionRef } from "effect"
+ * import { Bulkhead, Policy } from "perdure"
+ *
+ * const program = Effect.gen(function*() {
+ *   const options = yield* SubscriptionRef.make<Bulkhead.Options>({ limit: 10 })
+ *   const bulkhead = yield* Bulkhead.make()
+ *   yield* Policy.follow(bulkhead, options)
+ *   yield* SubscriptionRef.set(options, { limit: 20 })
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const follow = <Options>(
+  policy: Reconfigurable<Options>,
+  options: SubscriptionRef.SubscriptionRef<Options>
+): Effect.Effect<void, never, Scope.Scope> => {
+  const apply = (changed: Options) =>
+    Effect.catchAllDefect(
+      Effect.suspend(() => policy.reconfigure(changed)),
+      (defect) =>
+        defect instanceof InvalidOption
+          ? Effect.logWarning("options that a policy refuses", defect.message)
+          : Effect.die(defect)
+    )
+  return Effect.flatMap(options, apply).pipe(
+    Effect.zipRight(Effect.forkScoped(Stream.runForEach(options.changes, apply))),
+    Effect.asVoid
+  )
+}
 
 /**
  * The parts of a policy in one line, the outermost first: `timeout 1m › retry 500ms → 1s, 3 attempts, …`.

@@ -1,6 +1,6 @@
 import { assert, describe, expect, it } from "@effect/vitest"
-import { Cause, Deferred, Duration, Effect, Exit, Fiber, TestClock } from "effect"
-import { InvalidOption, LlmProvider, LlmRequest, Policy, Retry } from "perdure"
+import { Cause, Deferred, Duration, Effect, Exit, Fiber, SubscriptionRef, TestClock } from "effect"
+import { Bulkhead, InvalidOption, LlmProvider, LlmRequest, Policy, Retry } from "perdure"
 import { answer, failureOf, openAi, run, scripted, unavailable } from "./support/provider.ts"
 
 const ask = LlmRequest.make("hello")
@@ -193,5 +193,35 @@ describe("a timeout and what is around it", () => {
         )
       )
       assert.deepStrictEqual(exit, Exit.succeed(true))
+    }))
+})
+
+describe("Policy.follow", () => {
+  it.scoped("gives a policy its options as they change, and what it knows stays", () =>
+    Effect.gen(function*() {
+      const options = yield* SubscriptionRef.make<Bulkhead.Options>({ limit: 1, queue: 0 })
+      const bulkhead = yield* Bulkhead.make()
+      yield* Policy.follow(bulkhead, options)
+      yield* Effect.yieldNow()
+      yield* Effect.fork(bulkhead(Effect.never))
+      yield* Effect.yieldNow()
+      assert.strictEqual(failureOf(yield* Effect.exit(bulkhead(Effect.void)))._tag, "BulkheadFull")
+      yield* SubscriptionRef.set(options, { limit: 2, queue: 0 })
+      for (let i = 0; i < 9; i++) yield* Effect.yieldNow()
+      yield* bulkhead(Effect.void)
+      assert.strictEqual(yield* bulkhead.inFlight, 1)
+    }))
+
+  it.scoped("E1: options that are refused change nothing, and those after them are taken", () =>
+    Effect.gen(function*() {
+      const options = yield* SubscriptionRef.make<Bulkhead.Options>({ limit: 3 })
+      const bulkhead = yield* Bulkhead.make()
+      yield* Policy.follow(bulkhead, options)
+      for (const [limit, expected] of [[0, 3], [4, 4]] as const) {
+        for (let i = 0; i < 9; i++) yield* Effect.yieldNow()
+        yield* SubscriptionRef.set(options, { limit })
+        for (let i = 0; i < 9; i++) yield* Effect.yieldNow()
+        assert.strictEqual(yield* bulkhead.limit, expected)
+      }
     }))
 })
