@@ -224,6 +224,9 @@ describe("KeyPool.layer", () => {
     expectTypeOf(KeyPool.layer([{ label: "one", layer: one }])).toEqualTypeOf<
       Layer.Layer<LlmProvider.LlmProvider, ConfigError.ConfigError>
     >()
+    expectTypeOf(KeyPool.layer([{ label: "one", layer: one }, { label: "two", layer: two }])).toEqualTypeOf<
+      Layer.Layer<LlmProvider.LlmProvider, ConfigError.ConfigError, Region>
+    >()
     expectTypeOf(KeyPool.make([{ label: "one", service: scripted([refused]).service }])).toEqualTypeOf<
       LlmProvider.Service
     >()

@@ -115,7 +115,7 @@ const play = (
   return { health, model, now, underWay, right }
 }
 
-describe("the health of one that is asked", () => {
+describe("the health of one that is asked", { timeout: 20_000 }, () => {
   it("is what a simple model says, whatever happens in whatever order", () => {
     fc.assert(
       fc.property(story, (story) => {
@@ -229,7 +229,7 @@ const seen = fc.record({
   later: fc.oneof(fc.integer({ min: 0, max: 20_000 }), fc.constantFrom(59_999, 60_000))
 })
 
-describe("how long it usually takes", () => {
+describe("how long it usually takes", { timeout: 20_000 }, () => {
   it("lies between the fastest and the slowest that counted, and is forgotten a minute after the last", () => {
     fc.assert(
       fc.property(fc.array(seen, { maxLength: 40, size: "max" }), (all) => {

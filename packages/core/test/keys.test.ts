@@ -149,7 +149,7 @@ const play = (
 
 const isHealthy = (pool: Keys.Pool, key: Keys.Key, now: number) => Keys.backAt(pool, key, now) <= now
 
-describe("F5: the health of the keys of a pool", () => {
+describe("F5: the health of the keys of a pool", { timeout: 20_000 }, () => {
   it("is what a simple model says, whatever happens in whatever order", () => {
     fc.assert(
       fc.property(story, (steps) => {

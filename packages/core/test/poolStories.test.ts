@@ -58,7 +58,7 @@ const world = (
     currentTimeMillis: Effect.sync(() => now),
     sleep: () => Effect.dieMessage("nobody sleeps here")
   }
-  const inFlight = [0, 0, 0]
+  const inFlight: Array<number> = [0, 0, 0]
   const waiting: Array<Resume> = []
   const target = (i: number) =>
     LlmProvider.make({
@@ -116,7 +116,7 @@ const isWellAfter = (
   const { endAll, fibers, inFlight, take } = world(make)
   for (const step of steps) take(step)
   while (fibers.length > 0) take({ _tag: "interrupt", which: 0 })
-  const isIdle = inFlight.every((n) => n === 0)
+  const isIdle = Math.max(...inFlight) === 0
   // Whatever has happened, a while later a few answers bring everybody back.
   take({ _tag: "wait", millis: 30_000 })
   for (let round = 0; round < 3; round++) {
@@ -140,9 +140,9 @@ describe("E2: after whatever has happened", () => {
           ], { order: "leastInFlight" })
         assert.isTrue(isWellAfter(pool, steps))
       }),
-      { numRuns: 2_000 }
+      { numRuns: 1_000 }
     )
-  })
+  }, 20_000)
 
   it("a chain has nothing under way, puts nobody last, and shares requests evenly", () => {
     fc.assert(
@@ -151,7 +151,7 @@ describe("E2: after whatever has happened", () => {
           Fallback.make(services, { order: "leastInFlight", unhealthyAfter: 2 })
         assert.isTrue(isWellAfter(chain, steps))
       }),
-      { numRuns: 2_000 }
+      { numRuns: 1_000 }
     )
-  })
+  }, 20_000)
 })
