@@ -8,6 +8,7 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import { parseArgs } from "node:util"
+import * as Telemetry from "perdure/Telemetry"
 import * as Large from "./soak/Large.ts"
 import * as Soak from "./soak/Soak.ts"
 
@@ -40,6 +41,9 @@ const program = Effect.gen(function*() {
   const storm = yield* Soak.run({ seed, streams, atOnce, warmUp: Math.ceil(streams / 10), patience: 3000 })
   for (const line of Soak.lines(storm)) yield* Console.log(line)
   if (storm.problems.length > 0 || (large?.problems.length ?? 0) > 0) process.exitCode = 1
-})
+}).pipe(
+  // Every other call is meant to fail.
+  Telemetry.withLogs("None")
+)
 
 NodeRuntime.runMain(program)
