@@ -54,10 +54,10 @@ const client = Layer.succeed(
 
 const busy = loadavg()[0] ?? 0
 const sections: Array<Report.Section> = []
-if (wanted("policies")) sections.push(...await Policies.run(effort(10_000, 9)))
+if (wanted("policies")) sections.push(...await Policies.run(effort(40_000, 7)))
 if (wanted("inflight")) sections.push(await InFlight.run(values.quick ? 20_000 : 100_000))
-if (wanted("http")) sections.push(await Http.run(url, client, effort(1600, 9)))
-if (wanted("streams")) sections.push(await Streams.run(url, client, effort(64, 9)))
+if (wanted("http")) sections.push(await Http.run(url, client, effort(4000, 7)))
+if (wanted("streams")) sections.push(await Streams.run(url, client, effort(256, 7)))
 
 const text = [
   "# Benchmarks",

@@ -144,7 +144,8 @@ export const make = (
         const told = exit.value.onEnd((ended) => settle(fiber, circuit, place, generation, took, ended))
         return then(told, () => exit)
       }
-      return then(settle(fiber, circuit, place, generation, took, endedOf(exit)), () => exit)
+      const settled = settle(fiber, circuit, place, generation, took, endedOf(exit))
+      return settled === Exit.void ? exit : then(settled, () => exit)
     }
   }
 
@@ -167,7 +168,8 @@ export const make = (
         defect = Exit.die(thrown)
       }
     }
-    return then(record(circuit, place, generation, result, Call.nowOf(fiber), undefined), () => defect)
+    const recorded = record(circuit, place, generation, result, Call.nowOf(fiber), undefined)
+    return recorded === Exit.void ? defect : then(recorded, () => defect)
   }
 
   const record = (
@@ -178,18 +180,36 @@ export const make = (
     now: number,
     openFor: number | undefined
   ): Effect.Effect<void> => {
-    const settled = modify(place, (before = Breaker.initial) => {
+    const settle: CircuitStore.Change<Breaker.State | Change> = (before = Breaker.initial) => {
       const after = Breaker.settle(settings, before, generation, result, now, openFor)
       return [after === undefined ? before : { before, after }, after ?? before]
-    })
-    return then(settled, (change) =>
-      "before" in change
-        ? Effect.asVoid(tell(circuit, change, now))
-        : then(
-          durationOf(circuit, Breaker.openingsOf(change) + 1, now),
-          (openFor) => record(circuit, place, generation, result, now, openFor)
-        ))
+    }
+    if (store.unsafeModify !== undefined) {
+      const change = store.unsafeModify(place, settle)
+      // As nearly always.
+      if ("before" in change && change.before._tag === change.after._tag) return Exit.void
+      return recorded(change, circuit, place, generation, result, now)
+    }
+    return then(
+      store.modify(place, settle),
+      (change) => recorded(change, circuit, place, generation, result, now)
+    )
   }
+
+  const recorded = (
+    change: Breaker.State | Change,
+    circuit: string,
+    place: string,
+    generation: number,
+    result: Breaker.Result,
+    now: number
+  ): Effect.Effect<void> =>
+    "before" in change
+      ? Effect.asVoid(tell(circuit, change, now))
+      : then(
+        durationOf(circuit, Breaker.openingsOf(change) + 1, now),
+        (openFor) => record(circuit, place, generation, result, now, openFor)
+      )
 
   const durationOf = (circuit: string, openings: number, now: number): Effect.Effect<number> => {
     const { openFor } = settings

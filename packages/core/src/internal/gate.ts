@@ -39,7 +39,7 @@ export const settling = (tell: Tell): Leave => (exit) => {
   const { value } = exit as { readonly value?: unknown }
   if (value instanceof OpenedStream) return Effect.zipRight(value.onEnd(tell), exit)
   const told = tell(endedOf(exit))
-  return Exit.isExit(told) ? exit : Effect.zipRight(told, exit)
+  return told === Exit.void || Exit.isExit(told) ? exit : Effect.zipRight(told, exit)
 }
 
 /** What runs that which is behind it more than once. It runs uninterruptibly too; what waits in it goes through `restore`. */
@@ -111,6 +111,8 @@ const leaveAll = <A, E>(leaves: ReadonlyArray<Leave>, from: number, end: Exit.Ex
   let exit = end
   for (let i = from; i >= 0; i--) {
     const left = leaves[i]!(exit) as Effect.Effect<A, E>
+    // Most leave the end as it is, and finding out what an effect is costs more than that.
+    if (left === exit) continue
     if (!Exit.isExit(left)) {
       return i === 0 ? left : Effect.matchCauseEffect(left, {
         onFailure: (cause) => leaveAll<A, E>(leaves, i - 1, Exit.failCause(cause)),
