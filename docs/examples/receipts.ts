@@ -1,17 +1,26 @@
-import { answer, overloaded, rateLimited, ScriptedProvider, times } from "@perdure/testing"
+import { after, answer, overloaded, rateLimited, ScriptedProvider } from "@perdure/testing"
 import { Effect, Schema } from "effect"
-import { Call, LlmProvider, Policy, Receipt, Retry } from "perdure"
+import { Call, LlmProvider, ModelPrices, Policy, Receipt, Retry } from "perdure"
 
+const prices = ModelPrices.layer({ models: { backup: { "gpt-4o-mini": { input: 0.15, output: 0.6 } } } })
+
+const first = ScriptedProvider.layer(
+  [after("210 millis", rateLimited("2 seconds")), after("180 millis", overloaded())],
+  { provider: "openai", model: "gpt-4o" }
+)
+const second = ScriptedProvider.layer(
+  [after("640 millis", answer({ content: "Four.", usage: { inputTokens: 14, outputTokens: 2 } }))],
+  { provider: "backup", model: "gpt-4o-mini" }
+)
 const chain = LlmProvider.orElse(
-  ScriptedProvider.layer([rateLimited("2 seconds"), times(3, overloaded())], { provider: "openai", model: "gpt-4o" })
-    .pipe(LlmProvider.withPolicy(Policy.retry(Retry.article))),
-  ScriptedProvider.layer([answer("Four.")], { provider: "backup", model: "gpt-4o-mini" })
+  first.pipe(LlmProvider.withPolicy(Policy.retry(Retry.article.pipe(Retry.attempts(2))))),
+  second
 )
 
 /** Who answered? */
 export const who = LlmProvider.generate("What is two and two?").pipe(
   Effect.map(({ receipt }) => receipt),
-  Effect.provide(chain)
+  Effect.provide([chain, prices])
 )
 
 const toLine = Schema.encodeSync(Schema.parseJson(Receipt.Receipt))

@@ -1,19 +1,23 @@
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import { assert, describe, expect, it } from "@effect/vitest"
 import { answer, contentFiltered, ScriptedProvider, TestTime } from "@perdure/testing"
-import { ConfigProvider, Effect, Exit, Layer } from "effect"
+import { ConfigProvider, Effect, Exit, Layer, Random, TestClock } from "effect"
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { dirname, join, relative } from "node:path"
 import { LlmProvider } from "perdure"
+import * as Text from "../../packages/cli/src/Text.ts"
+import * as Timeline from "../../packages/cli/src/Timeline.ts"
 import * as budget from "../examples/budget.ts"
 import { answerers, lowered, resized } from "../examples/bulkhead.ts"
 import { attempts, maintenance, trial } from "../examples/circuit-breaker.ts"
 import { program as costly } from "../examples/cost.ts"
+import { told } from "../examples/exporting.ts"
 import { lenient } from "../examples/failures.ts"
 import { asLayer, byHand } from "../examples/fallbacks.ts"
 import { program } from "../examples/first.ts"
 import { answered, elsewhere } from "../examples/hedge.ts"
 import { Llm, patientStreams } from "../examples/providers.ts"
+import { explained, kept, who } from "../examples/receipts.ts"
 import { printed, together, whole } from "../examples/streams.ts"
 import { attemptsBefore, observed } from "../examples/telemetry.ts"
 import { test } from "../examples/testing.ts"
@@ -178,12 +182,37 @@ describe("the examples", () => {
       assert.strictEqual(yield* together, "Blue, by scattering.")
     }))
 
+  it.effect("receipts: the page shows the receipt of this run", () =>
+    Effect.gen(function*() {
+      yield* TestClock.setTime(Date.UTC(2026, 10, 24, 2, 12, 9))
+      const lines: Array<string> = []
+      const { exit } = yield* TestTime.run(kept((line) => lines.push(line))(who)).pipe(
+        Effect.withRandom(Random.make("receipts"))
+      )
+      assert(Exit.isSuccess(exit), String(exit))
+      const [, shown = "{}"] = read(join(root, "docs/receipts.md")).match(/^```json\n([^]*?)^```$/m) ?? []
+      assert.deepStrictEqual(lines.map((line) => JSON.parse(line)), [JSON.parse(shown)])
+      const picture = [...Timeline.lines(exit.value, 80), [], ...Timeline.summary(exit.value, 80)]
+      assert.include(
+        read(join(root, "docs/receipts.md")),
+        `\`\`\`\n${picture.map((line) => Text.render(line, false)).join("\n")}\n\`\`\``
+      )
+      const down = ScriptedProvider.layer([contentFiltered()])
+      assert.strictEqual(yield* Effect.provide(explained, down), 1)
+    }))
+
   it.effect("cost: a call is charged to its account", () =>
     Effect.gen(function*() {
       const { response, status } = yield* costly
       assert.strictEqual(response.text, "Four.")
       assert.deepStrictEqual(status.limits.map(({ window }) => window), ["day", "month"])
       assert.isAbove(status.limits[0]?.spent ?? 0, 0)
+    }))
+
+  it.effect("exporting: Prometheus is told of the call and of both attempts", () =>
+    Effect.map(told, (text) => {
+      assert.match(text, /^perdure_calls_total\{.*gen_ai_provider_name="openai".*perdure_outcome="answered"\} 1$/m)
+      assert.match(text, /^perdure_attempts_total\{.*gen_ai_provider_name="anthropic".*\} 1$/m)
     }))
 
   it.effect("telemetry: an exporter sees the failure before the answer", () =>

@@ -23,6 +23,7 @@ import * as EmbeddedProvider from "./EmbeddedProvider.ts"
 import type { Io } from "./Io.ts"
 import * as Progress from "./Progress.ts"
 import * as Providers from "./Providers.ts"
+import * as ReceiptFile from "./ReceiptFile.ts"
 
 const given = (text: string): boolean => text.trim() !== ""
 
@@ -111,8 +112,9 @@ export const run = (input: AskInput, io: Io): Effect.Effect<void, Failed | Usage
       )
       : AskStream.run(request, options.stream, input.json, io)
     const result = yield* Effect.either(asked).pipe(
+      ReceiptFile.recording(input.receipts),
       Effect.provide(Layer.provide(chain, NodeHttpClient.layerUndici)),
-      Effect.mapError(misconfigured)
+      Effect.mapError((error) => error._tag === "UsageError" || error._tag === "Failed" ? error : misconfigured(error))
     )
     if (Either.isLeft(result)) return yield* CallSummary.unanswered(result.left, options.targets, input.json, io)
   }))

@@ -34,6 +34,8 @@ const firstWait = spec.backoff._tag === "Exponential" ? shown(spec.backoff.base)
 const setting = (name: string, value: string, about: string) =>
   Options.text(name).pipe(Options.withPseudoName(value), Options.withDescription(about), Options.optional)
 
+const recorded = setting("receipts", "file", "A file to add the receipt of every call to, one a line, for the report")
+
 const askConfig = {
   prompt: Args.text({ name: "prompt" }).pipe(
     Args.withDescription("What to ask; - reads it from standard input, and after -- it may begin with a dash")
@@ -77,6 +79,7 @@ const askConfig = {
       "Print answer, finish reason, usage and receipt as one JSON object, or with --stream a line for each part"
     )
   ),
+  receipts: recorded,
   embedded: Options.boolean("embedded").pipe(
     Options.withDescription("Ask the embedded provider: it needs no key and no network, and only repeats the prompt")
   )
@@ -115,6 +118,36 @@ const explainConfig = {
  */
 export type ExplainInput = Command.Command.ParseConfig<typeof explainConfig>
 
+const demoConfig = { receipts: recorded }
+
+/**
+ * What `demo` was given, as text.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type DemoInput = Command.Command.ParseConfig<typeof demoConfig>
+
+const reportConfig = {
+  file: Args.text({ name: "file" }).pipe(
+    Args.withDescription("Receipts as JSON, one a line, as --receipts writes them; - reads them from standard input")
+  ),
+  out: Options.text("out").pipe(
+    Options.withAlias("o"),
+    Options.withPseudoName("file"),
+    Options.withDescription("The page to write, in place of what is there (report.html); - writes to standard output"),
+    Options.withDefault("report.html")
+  )
+}
+
+/**
+ * What `report` was given, as text; `Report.run` gives it its meaning.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type ReportInput = Command.Command.ParseConfig<typeof reportConfig>
+
 /**
  * What to do.
  *
@@ -122,9 +155,10 @@ export type ExplainInput = Command.Command.ParseConfig<typeof explainConfig>
  * @category models
  */
 export type Request =
-  | { readonly _tag: "Demo" }
+  | { readonly _tag: "Demo"; readonly input: DemoInput }
   | { readonly _tag: "Ask"; readonly input: AskInput }
   | { readonly _tag: "Explain"; readonly input: ExplainInput }
+  | { readonly _tag: "Report"; readonly input: ReportInput }
   | { readonly _tag: "Help"; readonly page: Help.Page }
   | { readonly _tag: "Version" }
 
@@ -138,8 +172,13 @@ const explain = Command.make("explain", explainConfig).pipe(Command.withDescript
     "retries and fallbacks make of it. Nothing is sent."
 ))
 
-const demo = Command.make("demo").pipe(Command.withDescription(
-  "Four calls that go wrong and what becomes of them, in a few seconds: no key, no network."
+const demo = Command.make("demo", demoConfig).pipe(Command.withDescription(
+  "Calls that go wrong and what becomes of them, in about ten seconds: no key, no network."
+))
+
+const report = Command.make("report", reportConfig).pipe(Command.withDescription(
+  "Makes one HTML page of a file of receipts: how calls ended, how long they took, what they cost, and the worst of them. " +
+    "Nothing is sent, and the page loads nothing."
 ))
 
 interface Entry {
@@ -164,7 +203,7 @@ const commands: ReadonlyArray<Entry> = [
     doc: Command.getHelp(demo, CliConfig.defaultConfig),
     examples: [],
     sections: [],
-    parse: (words) => parsed(demo, words, (): Request => ({ _tag: "Demo" }))
+    parse: (words) => parsed(demo, words, (input): Request => ({ _tag: "Demo", input }))
   },
   {
     name: "ask",
@@ -191,6 +230,18 @@ const commands: ReadonlyArray<Entry> = [
     ],
     sections: [],
     parse: (words) => parsed(explain, words, (input): Request => ({ _tag: "Explain", input }))
+  },
+  {
+    name: "report",
+    spec: Arguments.fromUsage(Command.getUsage(report)),
+    doc: Command.getHelp(report, CliConfig.defaultConfig),
+    examples: [
+      `${program} demo --receipts receipts.jsonl`,
+      `${program} report receipts.jsonl`,
+      `${program} report - --out - < receipts.jsonl > page.html`
+    ],
+    sections: [],
+    parse: (words) => parsed(report, words, (input): Request => ({ _tag: "Report", input }))
   }
 ]
 

@@ -10,18 +10,22 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as LlmProvider from "perdure/LlmProvider"
 import * as Policy from "perdure/Policy"
 import type * as Receipt from "perdure/Receipt"
 import * as Retry from "perdure/Retry"
 import * as StreamPart from "perdure/StreamPart"
-import { Failed } from "./CliError.ts"
+import { Failed, type UsageError } from "./CliError.ts"
 import { program } from "./Commands.ts"
+import * as DemoSeries from "./DemoSeries.ts"
 import * as Durations from "./Durations.ts"
 import * as EmbeddedProvider from "./EmbeddedProvider.ts"
 import * as Progress from "./Progress.ts"
+import * as ReceiptFile from "./ReceiptFile.ts"
 import * as Scenes from "./Scenes.ts"
+import * as Series from "./Series.ts"
 import * as Terminal from "./Terminal.ts"
 import * as Text from "./Text.ts"
 import * as Timeline from "./Timeline.ts"
@@ -74,7 +78,7 @@ const heading = (number: number, title: string, width: number): Text.Line => {
 }
 
 const introduction = (width: number): ReadonlyArray<Text.Line> => [
-  [Text.span("Perdure", "strong"), Text.span(": four calls go wrong, over real HTTP")],
+  [Text.span("Perdure", "strong"), Text.span(": calls that go wrong, over real HTTP")],
   ...Text.wrap(
     `This is the retry article's story told ${Scenes.speed} times faster: 2 s there are ${
       Durations.short(2000 / Scenes.speed)
@@ -127,16 +131,67 @@ const conclusion = (receipts: ReadonlyArray<Receipt.Receipt>, took: number, name
  */
 export interface Options {
   /**
-   * What is played.
+   * The calls that are played.
    * @default Scenes.scenes
    */
   readonly scenes?: ReadonlyArray<Scenes.Scene> | undefined
+  /**
+   * The stories of several calls that follow.
+   * @default Series.series
+   */
+  readonly series?: ReadonlyArray<Series.Series> | undefined
   /**
    * How this program is called where it runs.
    * @default "perdure"
    */
   readonly name?: string | undefined
+  /**
+   * A file to add the receipt of every call to.
+   * @default none
+   */
+  readonly receipts?: Option.Option<string> | undefined
 }
+
+/** What is left of something that was played. */
+interface Left {
+  readonly lines: ReadonlyArray<Text.Line>
+  readonly receipts: ReadonlyArray<Receipt.Receipt>
+  readonly surprises: ReadonlyArray<string>
+}
+
+interface Part {
+  readonly title: string
+  readonly story: string
+  readonly play: (terminal: Terminal.Terminal, width: number) => Effect.Effect<Left, Failed>
+}
+
+const receiptsOf = (results: ReadonlyArray<Scenes.Result>) =>
+  results.flatMap((result) => Scenes.receiptOf(result) ?? [])
+
+const ofScene = (scene: Scenes.Scene): Part => ({
+  title: scene.title,
+  story: scene.story,
+  play: (terminal, width) =>
+    Effect.map(play(terminal, scene), (played) => ({
+      lines: resultLines(played, width),
+      receipts: receiptsOf([played.result]),
+      surprises: Scenes.surprises(scene, played.result, played.parts)
+    }))
+})
+
+const ofSeries = (series: Series.Series): Part => ({
+  title: series.title,
+  story: series.story,
+  play: (terminal, width) =>
+    Effect.map(DemoSeries.play(terminal, series, latency), ({ bands, phases, results }) => {
+      const receipts = receiptsOf(results)
+      return {
+        lines: Timeline.series(receipts, bands, width),
+        receipts,
+        surprises: Series.surprises(series, results, phases)
+      }
+    })
+})
 
 /**
  * Plays scenes one after another and closes with two lines of summary. It fails when one does not come out as told.
@@ -144,34 +199,22 @@ export interface Options {
  * @since 0.1.0
  * @category running
  */
-export const run = (
-  terminal: Terminal.Terminal,
-  options: Options = {}
-): Effect.Effect<void, Failed> =>
-  Effect.gen(function*() {
-    const { name = program, scenes = Scenes.scenes } = options
+export const run = (terminal: Terminal.Terminal, options: Options = {}): Effect.Effect<void, Failed | UsageError> => {
+  const { name = program, scenes = Scenes.scenes, series = Series.series } = options
+  return ReceiptFile.recording(options.receipts ?? Option.none())(Effect.gen(function*() {
     const started = yield* Clock.currentTimeMillis
     const width = Terminal.widthOf(terminal)
     const receipts: Array<Receipt.Receipt> = []
     const surprises: Array<string> = []
     Terminal.print(terminal, introduction(width))
-    for (const [index, scene] of scenes.entries()) {
-      Terminal.print(terminal, [
-        [],
-        heading(index + 1, scene.title, width),
-        ...indented(scene.story, width, "dim"),
-        []
-      ])
-      const played = yield* play(terminal, scene)
-      Terminal.print(terminal, [...(terminal.live ? [] : [[]]), ...resultLines(played, width)])
-      const receipt = Scenes.receiptOf(played.result)
-      if (receipt !== undefined) receipts.push(receipt)
-      surprises.push(
-        ...Scenes.surprises(scene, played.result, played.parts).map((what) =>
-          `scene ${index + 1} broke a promise: ${what}`
-        )
-      )
+    for (const [index, part] of [...scenes.map(ofScene), ...series.map(ofSeries)].entries()) {
+      Terminal.print(terminal, [[], heading(index + 1, part.title, width), ...indented(part.story, width, "dim"), []])
+      const left = yield* part.play(terminal, width)
+      Terminal.print(terminal, [...(terminal.live ? [] : [[]]), ...left.lines])
+      receipts.push(...left.receipts)
+      surprises.push(...left.surprises.map((what) => `scene ${index + 1} broke a promise: ${what}`))
     }
     if (surprises.length > 0) return yield* new Failed({ lines: surprises })
     Terminal.print(terminal, conclusion(receipts, (yield* Clock.currentTimeMillis) - started, name))
-  })
+  }))
+}

@@ -45,8 +45,13 @@ export interface Skipped {
 const mostSteps = 12
 const shownAtEachEnd = 5
 
-/** Less than this between two attempts, in milliseconds, is the machine's own time and not a wait. */
-const shortestWait = 10
+/**
+ * Less than this between two attempts, in milliseconds, is the machine's own time and not a wait.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const shortestWait = 10
 
 type Moment = Extract<Row, { readonly _tag: "Refused" | "Switched" }>
 
@@ -78,18 +83,33 @@ const momentsOf = ({ refusals = [], switches = [] }: Receipt.Receipt): ReadonlyA
 
 const same = (a: Receipt.Target, b: Receipt.Target): boolean => a.provider === b.provider && a.model === b.model
 
-/** How many attempts had started before. One that started and ended in the same millisecond is before its own switch. */
-const attemptsBefore = (attempts: ReadonlyArray<Receipt.Attempt>, moment: Moment): number =>
-  attempts.filter(({ duration, start, target }) => {
-    const began = Duration.toMillis(start)
-    return began < moment.start ||
-      (began === moment.start && Duration.toMillis(duration) === 0 && moment._tag === "Switched" &&
-        same(target, moment.switched.from))
-  }).length
+const startOf = ({ start }: Receipt.Attempt): number => Duration.toMillis(start)
+
+/**
+ * How many attempts come before. A switch comes before the first attempt that it led to, also where it was told only when
+ * that one answered; what took no time at all comes before the switch away from it.
+ */
+const attemptsBefore = (attempts: ReadonlyArray<Receipt.Attempt>, moment: Moment): number => {
+  const started = attempts.filter((attempt) => startOf(attempt) < moment.start).length
+  if (moment._tag === "Refused") return started
+  const { from, to } = moment.switched
+  const before = attempts[started - 1]
+  if (before !== undefined && same(before.target, to) && !same(to, from)) {
+    return attempts.slice(0, started).findLastIndex(({ target }) => !same(target, to)) + 1
+  }
+  const next = attempts[started]
+  const atOnce = next !== undefined && startOf(next) === moment.start && same(next.target, from)
+  return atOnce ? started + 1 : started
+}
+
+/** A switch is drawn where its attempt begins, and nothing after what it comes before. */
+const at = (moment: Moment, next: Receipt.Attempt | undefined): Moment =>
+  next === undefined ? moment : { ...moment, start: Math.min(moment.start, startOf(next)) }
 
 const steps = (receipt: Receipt.Receipt): ReadonlyArray<Step> => {
   const moments = momentsOf(receipt).map((moment) => ({ moment, before: attemptsBefore(receipt.attempts, moment) }))
-  const leadingTo = (index: number) => moments.flatMap(({ before, moment }) => before === index ? [moment] : [])
+  const leadingTo = (index: number) =>
+    moments.flatMap(({ before, moment }) => before === index ? [at(moment, receipt.attempts[index])] : [])
   const made = receipt.attempts.map((attempt, index): Step => {
     const own = leadingTo(index)
     const start = Duration.toMillis(attempt.start)

@@ -15,6 +15,7 @@ import * as Schema from "effect/Schema"
 import { readFileSync } from "node:fs"
 import { text } from "node:stream/consumers"
 import * as LlmError from "perdure/LlmError"
+import * as Telemetry from "perdure/Telemetry"
 import { type CliError, Failed, UsageError } from "./CliError.ts"
 import * as Commands from "./Commands.ts"
 import * as Help from "./Help.ts"
@@ -46,7 +47,10 @@ const perform = (request: Commands.Request): Effect.Effect<void, CliError> => {
     case "Version":
       return Effect.map(version, (version) => out.write(`${version}\n`))
     case "Demo":
-      return Effect.flatMap(Effect.promise(() => import("./Demo.ts")), ({ run }) => run(out, { name }))
+      return Effect.flatMap(
+        Effect.promise(() => import("./Demo.ts")),
+        ({ run }) => run(out, { name, receipts: request.input.receipts })
+      )
     case "Ask":
       return Effect.flatMap(
         Effect.promise(() => import("./Ask.ts")),
@@ -55,6 +59,11 @@ const perform = (request: Commands.Request): Effect.Effect<void, CliError> => {
     case "Explain":
       return Effect.flatMap(
         Effect.promise(() => import("./Explain.ts")),
+        ({ run }) => run(request.input, { out, err, stdin })
+      )
+    case "Report":
+      return Effect.flatMap(
+        Effect.promise(() => import("./Report.ts")),
         ({ run }) => run(request.input, { out, err, stdin })
       )
   }
@@ -90,6 +99,8 @@ Commands.parse(process.argv.slice(2)).pipe(
   Effect.tapError((error) => Effect.sync(() => complain(error))),
   Effect.tapDefect((cause) => Effect.sync(() => complain(new Failed({ lines: [defect(cause)] })))),
   Effect.provide(logging),
+  // What a line of the log would say of a call, its receipt says better.
+  Telemetry.withLogs("None"),
   Logger.withMinimumLogLevel(LogLevel.Warning),
   (program) =>
     NodeRuntime.runMain(program, {

@@ -3,9 +3,9 @@ import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Effect, Either, Option, Schema } from "effect"
 import { StreamPart } from "perdure"
 import * as Ask from "../src/Ask.ts"
+import * as CallSummary from "../src/CallSummary.ts"
 import type { AskInput } from "../src/Commands.ts"
 import * as Providers from "../src/Providers.ts"
-import * as CallSummary from "../src/CallSummary.ts"
 import { streams } from "./screen.ts"
 
 const key = "sk-secret-0123456789"
@@ -50,6 +50,7 @@ const input = (model: string, changes: Partial<AskInput> = {}): AskInput => ({
   whenCut: Option.none(),
   json: false,
   embedded: false,
+  receipts: Option.none(),
   ...changes
 })
 

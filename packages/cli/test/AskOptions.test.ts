@@ -24,7 +24,8 @@ const input = (flags: Flags, targets: { model?: string; fallback?: ReadonlyArray
   stream: flags.stream ?? false,
   whenCut: Option.fromNullable(flags.whenCut),
   json: false,
-  embedded: false
+  embedded: false,
+  receipts: Option.none()
 })
 
 const make = (...args: Parameters<typeof input>) => Either.getOrThrow(AskOptions.make(input(...args)))

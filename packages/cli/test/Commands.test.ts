@@ -19,7 +19,8 @@ const nothing: Omit<Commands.AskInput, "prompt"> = {
   stream: false,
   whenCut: Option.none(),
   json: false,
-  embedded: false
+  embedded: false,
+  receipts: Option.none()
 }
 
 const asks = (words: ReadonlyArray<string>, input: Partial<Commands.AskInput>) =>
@@ -150,10 +151,20 @@ describe("Commands.parse", () => {
       const [usage] = yield* page(["explain", "--help"], 80)
       assert.strictEqual(usage, "Usage: perdure explain [failure] [flags]")
     }))
-  it.effect("takes nothing for demo", () =>
+  it.effect("takes no argument for demo", () =>
     Effect.gen(function*() {
-      assert.deepStrictEqual(yield* Commands.parse(["demo"]), { _tag: "Demo" })
+      assert.deepStrictEqual(yield* Commands.parse(["demo"]), { _tag: "Demo", input: { receipts: Option.none() } })
       assert.include(yield* refuses(["demo", "x"]), `unexpected argument "x"`)
+    }))
+  it.effect("takes a file for report, and a page that has a default", () =>
+    Effect.gen(function*() {
+      const report = (words: ReadonlyArray<string>) => Commands.parse(["report", ...words])
+      assert.deepStrictEqual(yield* report(["a.jsonl"]), {
+        _tag: "Report",
+        input: { file: "a.jsonl", out: "report.html" }
+      })
+      assert.deepStrictEqual(yield* report(["-", "-o", "-"]), { _tag: "Report", input: { file: "-", out: "-" } })
+      assert.include(yield* refuses(["report"]), "the file is missing")
     }))
   it.effect("gives the version anywhere", () =>
     Effect.gen(function*() {

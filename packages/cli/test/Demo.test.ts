@@ -14,8 +14,8 @@ describe("Demo.run", () => {
         ...scene,
         script: { [Scenes.primary.model]: [{ _tag: "Answer", text: "the key is fine" }] }
       }))
-      const { lines } = yield* Effect.flip(Demo.run(terminal, { scenes: broken }))
-      assert.deepStrictEqual(lines, [
+      const error = yield* Effect.flip(Demo.run(terminal, { scenes: broken, series: [] }))
+      assert.deepStrictEqual(error._tag === "Failed" ? error.lines : [], [
         "scene 1 broke a promise: the attempts come out as 401, not openai",
         "scene 1 broke a promise: the call fails as Unauthenticated"
       ])
@@ -25,7 +25,7 @@ describe("Demo.run", () => {
     it.live(`keeps to ${columns} columns, cutting nothing`, () =>
       Effect.gen(function*() {
         const { terminal, text } = screen({ columns })
-        yield* Demo.run(terminal, { scenes: Scenes.scenes.slice(-1) })
+        yield* Demo.run(terminal, { scenes: Scenes.scenes.slice(-1), series: [] })
         for (const line of text().split("\n")) assert.isAtMost(Text.width(line), columns, line)
         assert.notInclude(text(), "…")
       }))

@@ -2,6 +2,9 @@ import { LLMock } from "@copilotkit/aimock"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schema } from "effect"
 import { type ChildProcess, spawn } from "node:child_process"
+import { mkdtemp, readFile, rm } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterAll, beforeAll } from "vitest"
 import * as CallSummary from "../src/CallSummary.ts"
@@ -48,7 +51,7 @@ const patience = 30_000
 const codes = /[\u0000-\u0009\u000b-\u001f]/
 
 describe("perdure demo", () => {
-  it("tells its four scenes as plain text in under 15 s, and ends with 0", async () => {
+  it("tells its six stories as plain text in under 15 s, and ends with 0", async () => {
     const started = performance.now()
     const { code, err, out } = await run(["demo"], { COLUMNS: "60" })
     assert.isBelow(performance.now() - started, 15_000)
@@ -73,7 +76,14 @@ describe("perdure demo", () => {
       "A bad key",
       "401 bad key",
       "by nobody",
-      "All as told: 4 calls, 11 attempts, 2 fallbacks"
+      "A circuit breaker",
+      "openai/gpt-4o not asked: circuit open\n  falling back to backup/gpt-4o-mini",
+      "×",
+      "▒▒▒",
+      "A pool of keys",
+      "openai/gpt-4o · team-b",
+      "left out",
+      "All as told: 15 calls, 25 attempts, 6 fallbacks"
     ]
     let at = 0
     for (const part of told) {
@@ -229,12 +239,31 @@ describe.concurrent("perdure explain", () => {
   }, patience)
 })
 
+describe.concurrent("perdure report", () => {
+  it("makes a page of the receipts that ask leaves", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "perdure-main-"))
+    const [file, page] = [join(folder, "receipts.jsonl"), join(folder, "page.html")]
+    const asked = await Promise.all(
+      [[], ["--stream"]].map((flags) => run(["ask", "2 + 2?", "--embedded", "--receipts", file, ...flags]))
+    )
+    assert.deepStrictEqual(asked.map(({ code }) => code), [0, 0], asked[0]?.err)
+    const { code, err, out } = await run(["report", file, "--out", page])
+    assert.deepStrictEqual([code, err, out], [0, "", `${page}: 2 calls, 100 % answered, 0 % by a fallback\n`])
+    assert.include(await readFile(page, "utf8"), "2 receipts from")
+    assert.notInclude(await readFile(file, "utf8"), "2 + 2")
+    await rm(folder, { recursive: true })
+  }, 2 * patience)
+})
+
 describe.concurrent("perdure, when the command line is wrong", () => {
   const wrong: ReadonlyArray<readonly [words: ReadonlyArray<string>, says: string]> = [
     [["ask", "hi"], "OPENAI_API_KEY is not set"],
     [["ask", "--nope"], "unknown flag --nope"],
     [["ask", "hi", "--MODEL", "x"], "unknown flag --MODEL; did you mean --model?"],
     [["ask", "hi", "--model", "gpt-4o"], "such as openai/gpt-4o"],
+    [["ask", "hi", "--embedded", "--receipts", "/nowhere/r.jsonl"], "/nowhere/r.jsonl cannot be written"],
+    [["demo", "--receipts", "/nowhere/r.jsonl"], "/nowhere/r.jsonl cannot be written"],
+    [["report", "/nowhere/r.jsonl"], "/nowhere/r.jsonl cannot be read: there is no such file or folder"],
     [["explain", "--status", "429", "--header", "retry-after 20"], "--header needs a name, a colon and a value"]
   ]
   for (const [words, says] of wrong) {

@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Call from "./internal/call.ts"
+import { deadlineOf } from "./internal/deadline.ts"
 import { refuse } from "./internal/ended.ts"
 import { type AnyFiber, type Gate, stay } from "./internal/gate.ts"
 import { limit as limitOf } from "./internal/limit.ts"
@@ -53,7 +54,7 @@ export const make = (limit: Duration.DurationInput): Policy<unknown, LlmError.De
  * @category reading
  */
 export const remaining: Effect.Effect<Option.Option<Duration.Duration>> = Effect.withFiberRuntime((fiber) => {
-  const { deadline } = localOf(fiber)
+  const deadline = deadlineOf(fiber)
   return Effect.succeed(
     deadline === undefined ? Option.none() : Option.some(Duration.millis(Math.max(0, deadline.at - Call.nowOf(fiber))))
   )
@@ -63,23 +64,30 @@ const gate = (limit: Duration.Duration): Gate => {
   const millis = Duration.toMillis(limit)
   return (fiber, subject) => {
     const local = localOf(fiber)
-    const outer = local.deadline
+    const before = local.deadline
+    const outer = deadlineOf(fiber)
     const now = Call.nowOf(fiber)
-    // One around this is up earlier, and its own timer sees to that.
-    if (outer !== undefined && outer.at <= now + millis) {
-      return outer.at > now ? stay : refuse(fiber, exceeded(fiber, subject, outer.limit, false))
+    const nearer = outer !== undefined && outer.at <= now + millis ? outer : undefined
+    if (nearer !== undefined) {
+      if (nearer.at <= now) return refuse(fiber, exceeded(fiber, subject, nearer.limit, false))
+      // One around this is up earlier, and its own timer sees to that.
+      if (nearer.fiber === fiber) return stay
     }
+    const time = nearer === undefined ? millis : nearer.at - now
+    const given = nearer?.limit ?? limit
     const call = Call.live(fiber)
-    const before = call?.attempts.length ?? 0
-    const leave = limitOf(fiber, millis, () => {
-      const underWay = call?.since(before, fiber).filter(({ outcome }) => outcome === undefined) ?? []
-      const failure = exceeded(fiber, subject, limit, underWay.length > 0)
+    const first = call?.attempts.length ?? 0
+    const leave = limitOf(fiber, time, () => {
+      const underWay = call?.since(first, fiber).filter(({ outcome }) => outcome === undefined) ?? []
+      const failure = exceeded(fiber, subject, given, underWay.length > 0)
       for (const attempt of underWay) attempt.cut ??= failure
       return failure
     })
-    local.deadline = { at: now + millis, limit }
+    const deadline = { at: now + time, limit: given, fiber, over: false }
+    local.deadline = deadline
     const restored = (exit: Exit.Exit<any, any>) => {
-      local.deadline = outer
+      local.deadline = before
+      deadline.over = true
       return leave(exit)
     }
     return leave.apart === undefined ? restored : Object.assign(restored, { apart: leave.apart })

@@ -241,6 +241,7 @@ const Size = Schema.Union(Schema.Int, Schema.NumberFromString.pipe(Schema.int())
 )
 
 const Factor = Schema.Union(Schema.Number, Schema.NumberFromString).pipe(
+  Schema.finite(),
   Schema.greaterThanOrEqualTo(1),
   Schema.annotations({ identifier: "Factor", jsonSchema: { type: "number", minimum: 1 } })
 )

@@ -8,7 +8,14 @@ export interface Deadline {
   readonly at: number
   /** The time that was given. */
   readonly limit: Duration.Duration
+  /** Whose it is: that fiber's timer interrupts it, and its children with it. */
+  readonly fiber: Fiber.RuntimeFiber<unknown, unknown>
+  /** Whether what it was given for has ended; a fiber may outlive that. */
+  over: boolean
 }
 
 /** The deadline of what the fiber does. */
-export const deadlineOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Deadline | undefined => localOf(fiber).deadline
+export const deadlineOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Deadline | undefined => {
+  const { deadline } = localOf(fiber)
+  return deadline?.over === true ? undefined : deadline
+}

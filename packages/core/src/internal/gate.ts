@@ -71,14 +71,14 @@ interface Passing<A, E, R> {
 
 /** Passes the stages from one of them on. */
 const from = <A, E, R>(passing: Passing<A, E, R>, first: number): Effect.Effect<A, E, R> => {
-  const { fiber, restore, self, stages, subject } = passing
+  const { restore, self, stages } = passing
   const leaves: Array<Leave> = []
   for (let at = first; at < stages.length; at++) {
     const stage = stages[at]!
     if (typeof stage !== "function") {
       return run(stage.loop(Effect.suspend(() => from(passing, at + 1)), restore), leaves)
     }
-    const entered = stage(fiber, subject, restore)
+    const entered = enter(stage, passing)
     if (typeof entered !== "function") {
       // It takes its time, or refuses.
       return Effect.matchCauseEffect(entered, {
@@ -93,6 +93,23 @@ const from = <A, E, R>(passing: Passing<A, E, R>, first: number): Effect.Effect<
     if (entered.apart !== undefined) return run(apart(entered.apart, passing, at + 1), leaves)
   }
   return run(restore(self), leaves)
+}
+
+/** A gate may run functions of the caller's. One that throws is a defect, and the gates before it are left all the same. */
+const enter = (gate: Gate, { fiber, restore, subject }: Passing<unknown, unknown, unknown>): ReturnType<Gate> => {
+  try {
+    return gate(fiber, subject, restore)
+  } catch (defect) {
+    return Exit.die(defect)
+  }
+}
+
+const leave = (one: Leave, exit: Exit.Exit<any, any>): ReturnType<Leave> => {
+  try {
+    return one(exit)
+  } catch (defect) {
+    return Exit.die(defect)
+  }
 }
 
 const apart = <A, E, R>(
@@ -110,7 +127,7 @@ const run = <A, E, R>(self: Effect.Effect<A, E, R>, leaves: ReadonlyArray<Leave>
 const leaveAll = <A, E>(leaves: ReadonlyArray<Leave>, from: number, end: Exit.Exit<A, E>): Effect.Effect<A, E> => {
   let exit = end
   for (let i = from; i >= 0; i--) {
-    const left = leaves[i]!(exit) as Effect.Effect<A, E>
+    const left = leave(leaves[i]!, exit) as Effect.Effect<A, E>
     // Most leave the end as it is, and finding out what an effect is costs more than that.
     if (left === exit) continue
     if (!Exit.isExit(left)) {

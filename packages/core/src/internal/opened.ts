@@ -90,12 +90,42 @@ export class OpenedStream implements Opened {
     return Effect.void
   }
 
-  /** Ends it; only the first end counts. Listeners are told in the order in which they came, the innermost first. */
+  /**
+   * Ends it; only the first end counts. Listeners are told in the order in which they came, the innermost first, and all
+   * of them even if the reader leaves meanwhile.
+   */
   end(ended: Ended): Effect.Effect<void> {
     if (this.ended !== undefined) return Effect.void
-    this.ended = ended
-    return this.listeners.length === 0
-      ? Effect.void
-      : Effect.forEach(this.listeners, (tell) => tell(ended), { discard: true })
+    return Effect.uninterruptible(Effect.suspend(() => {
+      if (this.ended !== undefined) return Effect.void
+      this.ended = ended
+      return tellAll(this.listeners, 0, ended, Exit.void)
+    }))
+  }
+}
+
+/** Tells all of them, whatever becomes of each: what one of them holds is not lost by the defect of another. */
+const tellAll = (
+  listeners: ReadonlyArray<Tell>,
+  from: number,
+  ended: Ended,
+  before: Exit.Exit<void>
+): Effect.Effect<void> => {
+  let all = before
+  for (let i = from; i < listeners.length; i++) {
+    const told = toldBy(listeners[i]!, ended)
+    if (!Exit.isExit(told)) {
+      return Effect.flatMap(Effect.exit(told), (exit) => tellAll(listeners, i + 1, ended, Exit.zipRight(all, exit)))
+    }
+    if (Exit.isFailure(told)) all = Exit.zipRight(all, told)
+  }
+  return all
+}
+
+const toldBy = (tell: Tell, ended: Ended): Effect.Effect<void> => {
+  try {
+    return tell(ended)
+  } catch (defect) {
+    return Exit.die(defect)
   }
 }

@@ -4,6 +4,7 @@ import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import { TimedOut, type TimeoutPhase } from "../LlmError.ts"
@@ -55,6 +56,7 @@ class Waiting {
   private cancel: (() => void) | undefined
   /** When the timer looks. */
   private alarm = Infinity
+  private over = false
 
   constructor(source: Source, limits: Limits, target: Target, clock: Clock.Clock) {
     this.source = source
@@ -65,6 +67,7 @@ class Waiting {
   }
 
   ask(): Pull {
+    if (this.over && this.ready === undefined) return closed
     if (this.ready === undefined && !this.asked) {
       this.asked = true
       this.since = this.now()
@@ -86,6 +89,7 @@ class Waiting {
       this.ready = undefined
       return resume(ready)
     }
+    if (this.over) return resume(closed)
     this.since = this.now()
     this.resume = resume
     this.arm()
@@ -143,11 +147,18 @@ class Waiting {
     })
   }
 
-  /** The stream is over: nobody waits any more. */
+  /** The stream is over. Who still waits, on another fiber, would do so for ever. */
   stop(): void {
     this.cancel?.()
     this.cancel = undefined
     this.alarm = Infinity
     this.limit = undefined
+    this.over = true
+    const { resume } = this
+    this.resume = undefined
+    resume?.(closed)
   }
 }
+
+/** What a reader is told after the scope of the stream has closed: that it was left. */
+const closed: Result = Exit.interrupt(FiberId.none)

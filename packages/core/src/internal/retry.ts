@@ -199,11 +199,14 @@ export const run =
     const failure = (failure: E, state: State): Effect.Effect<A, E, R> =>
       Effect.withFiberRuntime<A, E, R>((fiber) => {
         const now = Call.nowOf(fiber)
-        return Effect.flatMap(nextOn(fiber, spec, parts, state, failure, now), (decision) => {
+        const deciding = nextOn(fiber, spec, parts, state, failure, now)
+        // A schedule of the caller's may take its time.
+        return Effect.flatMap(parts.schedule === undefined ? deciding : restore(deciding), (decision) => {
           if (decision._tag === "GiveUp") {
             return Effect.fail(unspent.has(decision.because) ? failure : spend(failure))
           }
-          if (decision.wait === 0) return attempt(decision.state)
+          // Where a gate refuses each attempt, this is the only place to be interrupted at.
+          if (decision.wait === 0) return Effect.flatMap(restore(Effect.void), () => attempt(decision.state))
           const wait = Duration.millis(decision.wait)
           const because = Predicate.hasProperty(failure, "_tag") ? String(failure._tag) : "failure"
           Call.live(fiber)?.waits(wait, because, now)

@@ -119,7 +119,8 @@ const timers = globalValue(
   Symbol.for("perdure/timer/timers"),
   () =>
     new Timers(
-      () => live.unsafeCurrentTimeMillis(),
+      // The time of day may be set, forwards or back; this only runs.
+      () => Math.floor(Number(live.unsafeCurrentTimeNanos()) / 1e6),
       // @effect-diagnostics-next-line globalTimers:off
       (task, millis) => globalThis.setTimeout(task, millis) as unknown as Handle
     )
