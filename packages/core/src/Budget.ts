@@ -16,6 +16,7 @@ import * as Internal from "./internal/budget.ts"
 import * as Settings from "./internal/budgetOptions.ts"
 import * as Call from "./internal/call.ts"
 import { type Gate, settling, stay } from "./internal/gate.ts"
+import * as Gauges from "./internal/gauges.ts"
 import { localOf } from "./internal/local.ts"
 import * as Pipeline from "./internal/pipeline.ts"
 import * as Policy from "./Policy.ts"
@@ -266,13 +267,22 @@ const build = (first: Settings.Checked, store: BudgetStore.Service): Service => 
   const take = (bucket: Settings.Bucket | undefined, key: string | undefined, amount: number, now: number) =>
     bucket === undefined || amount === 0 ? Exit.succeed(true) : modify(
       placeOf(key),
-      (state = Internal.initial(bucket, now)) => Internal.take(bucket, state, amount, now)
+      (state = Internal.initial(bucket, now)) => {
+        const taken = Internal.take(bucket, state, amount, now)
+        Gauges.budgetLeft(placeOf(key), Internal.level(taken[1]) / Internal.unit)
+        return taken
+      }
     )
 
   const put = (bucket: Settings.Bucket | undefined, key: string | undefined, amount: number, now: number) =>
     bucket === undefined || amount === 0 ? Exit.void : modify(
       placeOf(key),
-      (state = Internal.initial(bucket, now)) => [undefined, Internal.put(bucket, state, amount, now)]
+      (state = Internal.initial(bucket, now)) => {
+        const after = Internal.put(bucket, state, amount, now)
+        // A full bucket stays as it is, which is what most deposits meet.
+        if (after !== state) Gauges.budgetLeft(placeOf(key), Internal.level(after) / Internal.unit)
+        return [undefined, after]
+      }
     )
 
   const account: Internal.Account = {

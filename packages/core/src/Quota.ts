@@ -14,6 +14,7 @@ import * as Call from "./internal/call.ts"
 import { deadlineOf } from "./internal/deadline.ts"
 import { type Ended, refuse } from "./internal/ended.ts"
 import { type AnyFiber, type Gate, type Leave, type Restore, settling } from "./internal/gate.ts"
+import * as Gauges from "./internal/gauges.ts"
 import { Line, type Verdict, Waiter } from "./internal/line.ts"
 import * as Pipeline from "./internal/pipeline.ts"
 import * as Pure from "./internal/quota.ts"
@@ -193,7 +194,13 @@ const build = (store: Context.Tag.Service<typeof QuotaStore>, first: Checked): S
     }
     const waiter = new Waiter(cost, latest)
     line.push(waiter, turn)
-    return Effect.onError(waiting(call, waiter, restore), () => Effect.sync(() => line.leave(waiter)))
+    return Effect.onError(
+      Effect.map(waiting(call, waiter, restore), (leave) => {
+        Gauges.quotaWait(line.key, clock(fiber) - at)
+        return leave
+      }),
+      () => Effect.sync(() => line.leave(waiter))
+    )
   }
 
   /** Waits for the head of the line, which alone has a timer, and then for a permit. */

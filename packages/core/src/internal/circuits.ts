@@ -14,6 +14,7 @@ import * as Breaker from "./breaker.ts"
 import * as Call from "./call.ts"
 import { refuse } from "./ended.ts"
 import { type AnyFiber, type Gate, type Leave, stay, through } from "./gate.ts"
+import * as Gauges from "./gauges.ts"
 import { type LastResort, localOf } from "./local.ts"
 import { type Ended, endedOf, OpenedStream } from "./opened.ts"
 import { type Driver, next } from "./openings.ts"
@@ -91,6 +92,7 @@ export const make = (
   const tell = (circuit: string, { after, before }: Change, at: number): Effect.Effect<unknown> => {
     if (before._tag === after._tag) return Exit.void
     if (after._tag === "Closed" || after._tag === "Isolated") drivers.delete(circuit)
+    Gauges.breaker(circuit, phases[after._tag])
     return PubSub.publish(changes, {
       circuit,
       at,

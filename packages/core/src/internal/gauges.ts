@@ -1,0 +1,58 @@
+/** The metrics of policies with state: where a circuit is, how long calls wait for a permit, what is left of a budget. */
+import * as Metric from "effect/Metric"
+import * as MetricBoundaries from "effect/MetricBoundaries"
+import * as MetricKey from "effect/MetricKey"
+import * as MetricLabel from "effect/MetricLabel"
+import type { Phase } from "../CircuitBreaker.ts"
+import { other } from "./conventions.ts"
+
+/** The most circuits, quotas and budgets of their own in the metrics; all that come after them share one. */
+const most = 500
+
+/** A metric for each name, with the name as a label, made when first used. */
+const named = <A>(label: string, unit: string, make: (labels: ReadonlyArray<MetricLabel.MetricLabel>) => A) => {
+  const all = new Map<string, A>()
+  return (name: string): A => {
+    const known = all.get(name)
+    if (known !== undefined) return known
+    const kept = all.size < most ? name : other
+    const one = all.get(kept) ?? make([MetricLabel.make("unit", unit), MetricLabel.make(label, kept)])
+    all.set(kept, one)
+    return one
+  }
+}
+
+const gauge = (name: string, description: string) => (labels: ReadonlyArray<MetricLabel.MetricLabel>) =>
+  Metric.fromMetricKey(MetricKey.taggedWithLabels(MetricKey.gauge(name, { description }), labels))
+
+const states = named(
+  "perdure.circuit",
+  "{state}",
+  gauge("perdure.breaker.state", "Where a circuit is: 0 closed, 1 half open, 2 open, 3 isolated.")
+)
+
+const numbers = { closed: 0, halfOpen: 1, open: 2, isolated: 3 } as const satisfies Record<Phase, number>
+
+export const breaker = (circuit: string, phase: Phase): void => states(circuit).unsafeUpdate(numbers[phase], [])
+
+const waits = named("perdure.quota", "s", (labels) =>
+  Metric.fromMetricKey(
+    MetricKey.taggedWithLabels(
+      MetricKey.histogram(
+        "perdure.quota.wait.duration",
+        MetricBoundaries.exponential({ start: 0.01, factor: 2, count: 16 }),
+        "How long calls waited for a permit of a quota, of those that waited."
+      ),
+      labels
+    )
+  ))
+
+export const quotaWait = (key: string, millis: number): void => waits(key).unsafeUpdate(millis / 1000, [])
+
+const budgets = named(
+  "perdure.budget",
+  "{token}",
+  gauge("perdure.budget.left", "What a bucket of a budget holds, as of its last change.")
+)
+
+export const budgetLeft = (bucket: string, tokens: number): void => budgets(bucket).unsafeUpdate(tokens, [])
