@@ -16,7 +16,7 @@
 import type * as HttpClient from "@effect/platform/HttpClient"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
 import type * as LlmError from "perdure/LlmError"
@@ -24,6 +24,7 @@ import * as LlmProvider from "perdure/LlmProvider"
 import * as Failure from "./internal/anthropic/failure.ts"
 import * as Service from "./internal/anthropic/service.ts"
 import * as Settings from "./internal/anthropic/settings.ts"
+import * as Layers from "./internal/layers.ts"
 import type { Timeouts } from "./internal/timeouts.ts"
 
 export type {
@@ -189,13 +190,7 @@ export type ConfigOptions =
 export const layerConfig = (
   { transformClient, ...configs }: ConfigOptions
 ): Layer.Layer<LlmProvider.LlmProvider, ConfigError.ConfigError, HttpClient.HttpClient> =>
-  Layer.effect(
-    LlmProvider.LlmProvider,
-    Config.all(configs).pipe(
-      Effect.flatMap((options) => Settings.checkConfig({ ...options, transformClient }, defaults)),
-      Effect.flatMap(Service.make)
-    )
-  )
+  Layers.fromConfig(Config.all(configs), (options) => make({ ...options, transformClient }))
 
 /**
  * What {@link failure} takes.

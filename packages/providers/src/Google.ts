@@ -15,13 +15,14 @@
 import type * as HttpClient from "@effect/platform/HttpClient"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
 import type * as LlmError from "perdure/LlmError"
 import * as LlmProvider from "perdure/LlmProvider"
 import * as Failure from "./internal/google/failure.ts"
 import * as Service from "./internal/google/service.ts"
+import * as Layers from "./internal/layers.ts"
 import type { Timeouts } from "./internal/timeouts.ts"
 
 export type {
@@ -148,13 +149,7 @@ export type ConfigOptions =
 export const layerConfig = (
   { transformClient, ...configs }: ConfigOptions
 ): Layer.Layer<LlmProvider.LlmProvider, ConfigError.ConfigError, HttpClient.HttpClient> =>
-  Layer.effect(
-    LlmProvider.LlmProvider,
-    Config.all(configs).pipe(
-      Effect.flatMap((options) => Service.checkConfig({ ...options, transformClient })),
-      Effect.flatMap((settings) => Service.make(settings, defaultBaseUrl))
-    )
-  )
+  Layers.fromConfig(Config.all(configs), (options) => make({ ...options, transformClient }))
 
 /**
  * What {@link failure} takes.

@@ -12,11 +12,12 @@
 import type * as HttpClient from "@effect/platform/HttpClient"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
 import type * as LlmError from "perdure/LlmError"
 import * as LlmProvider from "perdure/LlmProvider"
+import * as Layers from "./internal/layers.ts"
 import * as Failure from "./internal/openai/failure.ts"
 import * as Servers from "./internal/openai/servers.ts"
 import * as Service from "./internal/openai/service.ts"
@@ -199,13 +200,7 @@ export type ConfigOptions =
 export const layerConfig = (
   { transformClient, ...configs }: ConfigOptions
 ): Layer.Layer<LlmProvider.LlmProvider, ConfigError.ConfigError, HttpClient.HttpClient> =>
-  Layer.effect(
-    LlmProvider.LlmProvider,
-    Config.all(configs).pipe(
-      Effect.flatMap((options) => Settings.checkConfig({ ...options, transformClient }, Servers.openAi)),
-      Effect.flatMap(Service.make)
-    )
-  )
+  Layers.fromConfig(Config.all(configs), (options) => make({ ...options, transformClient }))
 
 /**
  * What the layers of other servers take. Defaults that differ from those of {@link Options} are told by each.

@@ -3,11 +3,12 @@ import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import * as LlmError from "perdure/LlmError"
 import * as StreamPart from "perdure/StreamPart"
+import { maybe, wrongShape } from "../body.ts"
 import { asRecord, defined, type JsonRecord, parse } from "../json.ts"
 import type { Context, Decoded, EventReader } from "../wire.ts"
 import { commonOf, fromEvent, inside, malformed } from "./failure.ts"
 import { redacted } from "./reasoning.ts"
-import { maybe, refusal, wrongShape } from "./response.ts"
+import { refusal } from "./response.ts"
 import { finishReason, later, usageOf } from "./usage.ts"
 
 const MessageStart = Schema.Struct({

@@ -1,14 +1,14 @@
-/** From an error on the wire to the failure it is: one table, read from the top, in which the first row that fits counts. */
+/** From an error on the wire to the failure it is: one table, read from the top; where no row fits, the status tells. */
 import * as Option from "effect/Option"
 import * as LlmError from "perdure/LlmError"
 import * as RetryAfter from "perdure/RetryAfter"
+import * as Failure from "../failure.ts"
+import * as Hints from "../hints.ts"
 import * as Http from "../http.ts"
 import { asRecord, asText, defined, parse } from "../json.ts"
-import * as ContextLength from "../openai/contextLength.ts"
-import * as Hints from "../openai/hints.ts"
-import { fromJson, fromText, type Said } from "../openai/said.ts"
-import { conceal } from "../secrets.ts"
+import { fromJson, fromText, type Said } from "../said.ts"
 import type { Context } from "../wire.ts"
+import { readNumber, window } from "../words.ts"
 
 /** What an error body says. */
 interface Told {
@@ -23,14 +23,9 @@ interface Told {
 
 interface Facts extends Told {
   readonly status: number
-  readonly shouldRetry: boolean | undefined
 }
 
-type Verdict = Exclude<LlmError.ProviderError["_tag"], "ConnectionFailed" | "StreamInterrupted" | "MalformedResponse">
 type Fits = (facts: Facts) => boolean
-
-/** How much of a message is looked at. */
-const window = 8192
 
 const status = (...codes: ReadonlyArray<number>): Fits => (facts) => codes.includes(facts.status)
 const named = (...names: ReadonlyArray<string>): Fits => (facts) => names.some((name) => facts.names.has(name))
@@ -44,7 +39,7 @@ const onlyWords: Fits = ({ status }) => status >= 200 && status < 300
 /** The status or the type of a request that is at fault; a message means the request only there. */
 const blamesRequest = any(status(400, 413, 422), all(onlyWords, named("invalid_request_error")))
 
-const rows: ReadonlyArray<readonly [fits: Fits, verdict: Verdict]> = [
+const rows: ReadonlyArray<readonly [fits: Fits, verdict: Failure.Verdict]> = [
   // Billing comes first: it wears the status of a rate limit or of a bad request, and waiting does not help.
   [named("enforced_spend_limit_reached", "contract_spend_limit_reached", "organization_on_hold"), "QuotaExhausted"],
   [named("ramp_limit_exceeded"), "RateLimited"],
@@ -83,47 +78,22 @@ const rows: ReadonlyArray<readonly [fits: Fits, verdict: Verdict]> = [
   [all(named("not_found_error"), says(/^(?:file|container|skill|message batch)\b/i)), "InvalidRequest"],
   [named("not_found_error"), "ModelNotFound"],
   [all(onlyWords, named("invalid_request_error")), "InvalidRequest"],
-  [onlyWords, "ProviderUnavailable"],
-
-  // An address that redirects, or takes no POST, is not where a model is. (A browser hides a redirect behind status 0.)
-  [({ status }) => status < 400, "ModelNotFound"],
-  [status(404, 405, 410), "ModelNotFound"],
-  [status(400, 422), "InvalidRequest"],
-  [status(401), "Unauthenticated"],
-  [status(403), "PermissionDenied"],
-  [status(408), "TimedOut"],
-  [status(409, 425), "ProviderUnavailable"],
-  [status(413), "RequestTooLarge"],
-  [status(429), "RateLimited"],
-  [status(503, 529), "Overloaded"],
-  [({ status }) => status >= 500, "ProviderUnavailable"],
-  [({ shouldRetry }) => shouldRetry === true, "ProviderUnavailable"],
-  [() => true, "InvalidRequest"]
+  [onlyWords, "ProviderUnavailable"]
 ]
 
-/** What a person should look at when it is the address that is wrong. */
-const hint = ({ message, names, status }: Facts, headers: Hints.Headers): string => {
-  if (status < 200 || (status >= 300 && status < 400)) {
-    const to = headers["location"]?.split("?")[0]
-    return `redirects${to === undefined ? "" : ` to ${to}`}, which is not followed; check the base URL`
-  }
-  const aboutModel = names.has("not_found_error") && message !== "" && !/^not found\.?$/i.test(message)
-  return status === 405 || (status === 404 && !aboutModel)
-    ? "nothing takes requests at this address; check the base URL"
-    : ""
-}
+const aboutModel = ({ message, names }: Facts): boolean =>
+  names.has("not_found_error") && message !== "" && !/^not found\.?$/i.test(message)
 
 /** The window and the tokens asked for, where the message has them. */
 const numbers = (message: string): { readonly limit?: number | undefined; readonly requested?: number | undefined } => {
   const text = message.slice(0, window)
-  const read = ContextLength.readNumber
   const prompt = /([\d,]+) tokens? > ([\d,]+)/i.exec(text)
-  if (prompt !== null) return { requested: read(prompt[1]), limit: read(prompt[2]) }
+  if (prompt !== null) return { requested: readNumber(prompt[1]), limit: readNumber(prompt[2]) }
   const sum = /context (?:limit|window):? ([\d,]+) \+ ([\d,]+) > ([\d,]+)/i.exec(text)
-  const [input, output] = [read(sum?.[1]), read(sum?.[2])]
+  const [input, output] = [readNumber(sum?.[1]), readNumber(sum?.[2])]
   return {
     requested: input === undefined || output === undefined ? undefined : input + output,
-    limit: read(sum?.[3])
+    limit: readNumber(sum?.[3])
   }
 }
 
@@ -150,37 +120,30 @@ const fromBody = (body: string): Told => {
   return told(fromText(body), json?.value, code)
 }
 
-/** A name or an id; a server may put anything there. */
-const short = (text: string | undefined, secrets: Iterable<string>): string | undefined =>
-  text === undefined ? undefined : conceal(text, secrets).slice(0, 200)
-
-/** What every failure of a reply carries. */
-export const commonOf = (context: Context, requestId?: string) => {
+/** In a header, or else in the body. */
+const idOf = (context: Context, inBody?: string) => {
   const headers = Hints.lowerCase(context.headers)
-  return defined({
-    provider: context.provider,
-    model: context.model,
-    status: context.status,
-    requestId: short(asText(headers["request-id"]) ?? Http.requestId(headers) ?? requestId, context.secrets),
-    shouldRetry: Hints.shouldRetry(headers)
-  })
+  return asText(headers["request-id"]) ?? Http.requestId(headers) ?? inBody
 }
 
-/** The failure of an answer that cannot be read. It says what is wrong and quotes nothing: the rest may be an answer. */
-export const malformed = (what: string, context: Context): LlmError.MalformedResponse =>
-  new LlmError.MalformedResponse({ ...commonOf(context), detail: conceal(what, context.secrets) })
+/** What every failure of a reply carries. */
+export const commonOf = (context: Context) => Failure.commonOf(context, idOf(context))
+
+/** The failure of an answer that cannot be read. */
+export const malformed = (what: string, context: Context) => Failure.malformed(what, context, idOf(context))
 
 const fromTold = (error: Told, context: Context): LlmError.ProviderError => {
   const headers = Hints.lowerCase(context.headers)
   const secrets = Array.from(context.secrets)
-  const facts: Facts = { ...error, status: context.status, shouldRetry: Hints.shouldRetry(headers) }
+  const { status } = context
+  const facts: Facts = { ...error, status }
   const common = defined({
-    ...commonOf(context, error.requestId),
-    code: short(error.code, secrets),
+    ...Failure.commonOf(context, idOf(context, error.requestId)),
+    code: Failure.short(error.code, secrets),
     retryAfter: Option.getOrUndefined(RetryAfter.fromHeaders(headers, context.now)),
-    detail: conceal([hint(facts, headers), error.message].filter((text) => text !== "").join(": "), secrets)
+    detail: Failure.detailOf(error.message, { status, aboutModel: aboutModel(facts), headers, secrets })
   })
-  const verdict = rows.find(([fits]) => fits(facts))?.[1] ?? "InvalidRequest"
+  const verdict = rows.find(([fits]) => fits(facts))?.[1] ?? Failure.byStatus(status, common.shouldRetry)
   switch (verdict) {
     case "RateLimited":
       return new LlmError.RateLimited(
@@ -189,25 +152,11 @@ const fromTold = (error: Told, context: Context): LlmError.ProviderError => {
     case "ContextLengthExceeded":
       return new LlmError.ContextLengthExceeded(defined({ ...common, ...numbers(error.message) }))
     case "InvalidRequest":
-      return new LlmError.InvalidRequest(defined({ ...common, param: short(paramIn(error.message), secrets) }))
+      return new LlmError.InvalidRequest(defined({ ...common, param: Failure.short(paramIn(error.message), secrets) }))
     case "ContentFiltered":
       return new LlmError.ContentFiltered({ ...common, stage: /^output\b/i.test(error.message) ? "output" : "prompt" })
-    case "TimedOut":
-      return new LlmError.TimedOut({ ...common, phase: "provider" })
-    case "QuotaExhausted":
-      return new LlmError.QuotaExhausted(common)
-    case "Overloaded":
-      return new LlmError.Overloaded(common)
-    case "ProviderUnavailable":
-      return new LlmError.ProviderUnavailable(common)
-    case "Unauthenticated":
-      return new LlmError.Unauthenticated(common)
-    case "PermissionDenied":
-      return new LlmError.PermissionDenied(common)
-    case "ModelNotFound":
-      return new LlmError.ModelNotFound(common)
-    case "RequestTooLarge":
-      return new LlmError.RequestTooLarge(common)
+    default:
+      return Failure.fromVerdict(verdict, common)
   }
 }
 

@@ -13,8 +13,8 @@ import type {
   UserPart
 } from "perdure/LlmRequest"
 import { asRecord, defined, parse } from "../json.ts"
-import { checkStream, Refused, refusing } from "../openai/refused.ts"
 import { signatureFor } from "../reasoning.ts"
+import { checkStream, Refused, refusing } from "../refused.ts"
 import type { Refusal } from "../wire.ts"
 import { redactedData } from "./reasoning.ts"
 

@@ -1,21 +1,17 @@
 /** From the body of a Messages response to an answer, or to the failure that it is. */
 import * as Either from "effect/Either"
-import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import * as LlmError from "perdure/LlmError"
 import type { AssistantPart } from "perdure/LlmRequest"
 import { LlmResponse, type Usage } from "perdure/LlmResponse"
-import { asRecord, asText, defined, type Known, leftover, parse } from "../json.ts"
-import { pageText } from "../openai/said.ts"
+import { jsonOf, maybe, wrongShape } from "../body.ts"
+import { asRecord, asText, defined, type Known, leftover } from "../json.ts"
 import { reasoning } from "../reasoning.ts"
 import { conceal } from "../secrets.ts"
 import type { Context } from "../wire.ts"
 import { commonOf, inside, malformed } from "./failure.ts"
 import { redacted } from "./reasoning.ts"
 import { finishReason, usageOf } from "./usage.ts"
-
-/** A field that may be missing, or null, which is the same. */
-export const maybe = <A, I>(schema: Schema.Schema<A, I>) => Schema.optional(Schema.NullOr(schema))
 
 const TextBlock = Schema.Struct({ type: Schema.Literal("text"), text: Schema.String })
 const ThinkingBlock = Schema.Struct({
@@ -135,39 +131,15 @@ export const refusal = (details: unknown, usage: Usage, context: Context): LlmEr
   })
 }
 
-/** What is wrong with a body that is not JSON. */
-const notJson = (body: string, { headers }: Context): string => {
-  if (body.trim() === "") return "the body is empty"
-  const page = /^\s*</.test(body) ? `: ${pageText(body).slice(0, 200)}` : ""
-  return `the body is not JSON (${headers["content-type"] ?? "no content type"}, ${body.length} characters)${page}`
-}
-
-export const wrongShape = (error: ParseResult.ParseError, what: string): string => {
-  const places = ParseResult.ArrayFormatter.formatErrorSync(error).map(({ path }) => path.join(".") || "the whole")
-  return `${what} has another shape than documented at ${Array.from(new Set(places)).slice(0, 5).join(", ")}`
-}
-
-const strict = new TextDecoder("utf-8", { fatal: true })
-
-const textOf = (bytes: Uint8Array): string | undefined => {
-  try {
-    return strict.decode(bytes)
-  } catch {
-    return undefined
-  }
-}
-
 /** The answer in a reply that HTTP calls a success, or the failure it is. */
 export const read = (bytes: Uint8Array, context: Context): Either.Either<LlmResponse, LlmError.ProviderError> => {
   const unreadable = (what: string) => Either.left(malformed(what, context))
-  const body = textOf(bytes)
-  if (body === undefined) return unreadable("the body is not UTF-8")
-  const json = parse(body)
-  if (json === undefined) return unreadable(notJson(body, context))
-  const error = inside(json.value, context)
+  const json = jsonOf(bytes, context)
+  if (Either.isLeft(json)) return unreadable(json.left)
+  const error = inside(json.right, context)
   if (error !== undefined) return Either.left(error)
-  const decoded = decode(json.value)
-  if (Either.isLeft(decoded)) return unreadable(wrongShape(decoded.left, "the body"))
+  const decoded = decode(json.right)
+  if (Either.isLeft(decoded)) return unreadable(wrongShape(decoded.left))
 
   const { id, model, stop_details, stop_reason, usage } = decoded.right
   if (!stop_reason) return unreadable("the answer has no stop reason")
@@ -175,7 +147,7 @@ export const read = (bytes: Uint8Array, context: Context): Either.Either<LlmResp
   const content = Either.try(() => decoded.right.content.flatMap((block) => partsOf(block, context.provider)))
   if (Either.isLeft(content)) return unreadable("the arguments of a tool call are nested too deeply")
   const reason = finishReason(stop_reason)
-  const extras = asRecord(leftover(json.value, known)) ?? {}
+  const extras = asRecord(leftover(json.right, known)) ?? {}
   const strange = decoded.right.content.some(({ type }) => !understood.has(type))
   return Either.right(
     new LlmResponse(
@@ -189,7 +161,7 @@ export const read = (bytes: Uint8Array, context: Context): Either.Either<LlmResp
         extras: {
           ...extras,
           // Blocks of other kinds mean something only among the rest.
-          ...(strange ? { content: asRecord(json.value)?.["content"] } : {}),
+          ...(strange ? { content: asRecord(json.right)?.["content"] } : {}),
           ...(reason === "other" ? { stop_reason } : {})
         }
       }),

@@ -1,12 +1,10 @@
 /** From a provider's options, checked, to where its requests go and how they are made. */
-import * as Config from "effect/Config"
-import * as ConfigError from "effect/ConfigError"
+import type * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import * as Redacted from "effect/Redacted"
-import { InvalidOption } from "perdure/InvalidOption"
 import * as Options from "perdure/Options"
 import type * as Anthropic from "../../Anthropic.ts"
+import * as Layers from "../layers.ts"
 import * as Check from "../options.ts"
 import type * as Timeouts from "../timeouts.ts"
 
@@ -31,27 +29,6 @@ export interface Defaults {
   readonly version: string
   readonly maxOutputTokens: number
 }
-
-const keyConfig = Config.redacted("ANTHROPIC_API_KEY").pipe(
-  Config.mapOrFail((redacted) => {
-    const key = Redacted.value(redacted).trim()
-    return Check.isKey(key)
-      ? Either.right(Redacted.make(key))
-      : Either.left(ConfigError.InvalidData(["ANTHROPIC_API_KEY"], `Expected ${Check.keyAllowed}`))
-  })
-)
-
-const baseUrlConfig = (fallback: string) =>
-  Config.string("ANTHROPIC_BASE_URL").pipe(
-    Config.withDefault(""),
-    Config.mapOrFail((value) =>
-      Either.fromNullable(
-        // A blank variable is as good as none.
-        Check.baseUrl(value.trim() === "" ? fallback : value),
-        () => ConfigError.InvalidData(["ANTHROPIC_BASE_URL"], `Expected ${Check.baseUrlAllowed}`)
-      )
-    )
-  )
 
 /** Where messages are sent: the base URL may end with the version of the API, or not. */
 export const endpoint = (base: URL): string => {
@@ -86,22 +63,11 @@ export const check = (options: Anthropic.Options, defaults: Defaults): Settings 
     secrets: Object.values(given),
     timeouts: Check.timeouts(option("timeouts"), options.timeouts),
     transformClient: options.transformClient ?? ((client) => client),
-    key: apiKey === undefined ? keyConfig : Effect.succeed(apiKey === "none" ? undefined : apiKey),
+    key: apiKey === undefined
+      ? Layers.keyFrom("ANTHROPIC_API_KEY")
+      : Effect.succeed(apiKey === "none" ? undefined : apiKey),
     baseUrl: baseUrl === undefined
-      ? baseUrlConfig(defaults.baseUrl)
+      ? Layers.baseUrlFrom("ANTHROPIC_BASE_URL", defaults.baseUrl)
       : Effect.succeed(Check.address(option("baseUrl"), baseUrl))
-  }
-}
-
-/** As {@link check}, for options that came from the configuration: what is out of range is a `ConfigError`. */
-export const checkConfig = (
-  options: Anthropic.Options,
-  defaults: Defaults
-): Either.Either<Settings, ConfigError.ConfigError> => {
-  try {
-    return Either.right(check(options, defaults))
-  } catch (thrown) {
-    if (!(thrown instanceof InvalidOption)) throw thrown
-    return Either.left(ConfigError.InvalidData([], `Expected ${thrown.allowed} as ${thrown.option}`))
   }
 }

@@ -1,11 +1,13 @@
-/** From an error on the wire to the failure it is: one table, read from the top, in which the first row that fits counts. */
+/** From an error on the wire to the failure it is: one table, read from the top; where no row fits, the status tells. */
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import * as LlmError from "perdure/LlmError"
 import * as RetryAfter from "perdure/RetryAfter"
+import * as Failure from "../failure.ts"
+import * as Hints from "../hints.ts"
 import { defined, parse } from "../json.ts"
-import { conceal } from "../secrets.ts"
 import type { Context } from "../wire.ts"
+import { readNumber, window } from "../words.ts"
 import { fromJson, fromText, type Said } from "./said.ts"
 
 interface Facts {
@@ -17,14 +19,7 @@ interface Facts {
 }
 
 type Fits = (facts: Facts) => boolean
-type Verdict = Exclude<
-  LlmError.ProviderError["_tag"],
-  "ConnectionFailed" | "StreamInterrupted" | "MalformedResponse" | "ContentFiltered"
->
-type Row = readonly [fits: Fits, verdict: Verdict]
-
-/** The longest message that is looked at. */
-const window = 8192
+type Row = readonly [fits: Fits, verdict: Exclude<Failure.Verdict, "ContentFiltered">]
 
 const named = (...names: ReadonlyArray<string>): Fits => ({ said }) =>
   said.status !== undefined && names.includes(said.status)
@@ -43,11 +38,6 @@ const longQuota: Fits = ({ message, said }) =>
 
 const tooLong =
   /\binput token count(?: is)?(?: \(?([\d,]+)\)?)? (?:exceeds the maximum number of tokens allowed|but (?:the )?model only supports up to)(?: \(?([\d,]+)\)?)?/i
-
-const number = (digits: string | undefined): number | undefined => {
-  const value = Number((digits ?? "").replaceAll(",", ""))
-  return digits !== undefined && /\d/.test(digits) && Number.isSafeInteger(value) ? value : undefined
-}
 
 const aboutModel = saying(/\bmodels?\b/i)
 
@@ -85,30 +75,8 @@ const rows: ReadonlyArray<Row> = [
 
   // An error without a name of Google's: from a proxy, or cut short. In a 200, nothing tells whose fault it is.
   [({ status }) => status >= 200 && status < 300, "ProviderUnavailable"],
-  [({ status }) => status < 400, "ModelNotFound"],
-  [status(401), "Unauthenticated"],
-  [status(402), "QuotaExhausted"],
-  [status(403), "PermissionDenied"],
-  [status(404, 405, 410), "ModelNotFound"],
-  [status(408), "TimedOut"],
-  [status(409, 425, 499), "ProviderUnavailable"],
-  [status(413), "RequestTooLarge"],
-  [status(429), "RateLimited"],
-  [status(503, 529), "Overloaded"],
-  [({ status }) => status >= 500, "ProviderUnavailable"],
-  [() => true, "InvalidRequest"]
+  [status(499), "ProviderUnavailable"]
 ]
-
-/** What a person should look at when it is the address that is wrong. */
-const hint = (facts: Facts, headers: Context["headers"]): string => {
-  if (facts.status < 200 || (facts.status >= 300 && facts.status < 400)) {
-    const to = headers["location"]?.split("?")[0]
-    return `redirects${to === undefined ? "" : ` to ${to}`}, which is not followed; check the base URL`
-  }
-  return facts.status === 405 || (facts.status === 404 && !aboutModel(facts))
-    ? "nothing takes requests at this address; check the base URL"
-    : ""
-}
 
 /** How long Google asks to wait, in the body, in a header or in words; the longest of them, since it must not be shortened. */
 const waitOf = ({ message, said }: Facts, headers: Context["headers"], now: number): Duration.Duration | undefined => {
@@ -124,27 +92,20 @@ const waitOf = ({ message, said }: Facts, headers: Context["headers"], now: numb
 
 /** The failure that an error's words and status stand for. */
 export const fromSaid = (said: Said, context: Context): LlmError.ProviderError => {
-  const headers = lowerCase(context.headers)
+  const headers = Hints.lowerCase(context.headers)
   const inSuccess = context.status >= 200 && context.status < 300
-  const facts: Facts = {
-    said,
-    message: said.message.slice(0, window),
-    status: inSuccess ? said.code ?? context.status : context.status
-  }
+  const status = inSuccess ? said.code ?? context.status : context.status
+  const facts: Facts = { said, message: said.message.slice(0, window), status }
   const secrets = Array.from(context.secrets)
-  const clean = (text: string | undefined) => text === undefined ? undefined : conceal(text, secrets).slice(0, 200)
   const common = defined({
-    ...commonOf(context),
-    ...(said.requestId === undefined ? {} : { requestId: clean(said.requestId) }),
-    status: facts.status,
-    code: clean(said.reason ?? said.status),
+    ...Failure.commonOf(context, said.requestId ?? idOf(context)),
+    status,
+    code: Failure.short(said.reason ?? said.status, secrets),
     retryAfter: waitOf(facts, headers, context.now),
-    detail: conceal([hint(facts, headers), said.message].filter((text) => text !== "").join(": "), secrets)
+    detail: Failure.detailOf(said.message, { status, aboutModel: aboutModel(facts), headers, secrets })
   })
-  const verdict = rows.find(([fits]) => fits(facts))?.[1] ?? "InvalidRequest"
+  const verdict = rows.find(([fits]) => fits(facts))?.[1] ?? Failure.byStatus(status)
   switch (verdict) {
-    case "RateLimited":
-      return new LlmError.RateLimited(common)
     case "QuotaExhausted": {
       // With a day's quota, too, comes a delay of seconds, after which nothing is better.
       const { retryAfter: _, ...rest } = common
@@ -153,25 +114,13 @@ export const fromSaid = (said: Said, context: Context): LlmError.ProviderError =
     case "ContextLengthExceeded": {
       const [, requested, limit] = tooLong.exec(facts.message) ?? []
       return new LlmError.ContextLengthExceeded(
-        defined({ ...common, limit: number(limit), requested: number(requested) })
+        defined({ ...common, limit: readNumber(limit), requested: readNumber(requested) })
       )
     }
     case "InvalidRequest":
-      return new LlmError.InvalidRequest(defined({ ...common, param: clean(said.field) }))
-    case "TimedOut":
-      return new LlmError.TimedOut({ ...common, phase: "provider" })
-    case "Overloaded":
-      return new LlmError.Overloaded(common)
-    case "ProviderUnavailable":
-      return new LlmError.ProviderUnavailable(common)
-    case "Unauthenticated":
-      return new LlmError.Unauthenticated(common)
-    case "PermissionDenied":
-      return new LlmError.PermissionDenied(common)
-    case "ModelNotFound":
-      return new LlmError.ModelNotFound(common)
-    case "RequestTooLarge":
-      return new LlmError.RequestTooLarge(common)
+      return new LlmError.InvalidRequest(defined({ ...common, param: Failure.short(said.field, secrets) }))
+    default:
+      return Failure.fromVerdict(verdict, common)
   }
 }
 
@@ -182,25 +131,15 @@ export const fromReply = (body: string, context: Context): LlmError.ProviderErro
   return said === undefined ? malformed("an answer was expected, or an error", context) : fromSaid(said, context)
 }
 
-const lowerCase = (headers: Context["headers"]): Context["headers"] =>
-  Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
-
 const requestIds = ["x-goog-request-id", "x-request-id", "request-id", "x-cloud-trace-context", "cf-ray"]
 
-/** What every failure of a reply carries. */
-export const commonOf = (context: Context) => {
-  const headers = lowerCase(context.headers)
-  const id = requestIds.map((name) => headers[name]?.trim()).find((id) => id !== undefined && id !== "")
-  const word = headers["x-should-retry"]?.trim().toLowerCase()
-  return defined({
-    provider: context.provider,
-    model: context.model,
-    status: context.status,
-    requestId: id === undefined ? undefined : conceal(id, context.secrets).slice(0, 200),
-    shouldRetry: word === "true" ? true : word === "false" ? false : undefined
-  })
+const idOf = (context: Context): string | undefined => {
+  const headers = Hints.lowerCase(context.headers)
+  return requestIds.map((name) => headers[name]?.trim()).find((id) => id !== undefined && id !== "")
 }
 
-/** The failure of an answer that cannot be read. It says what is wrong and quotes nothing: the rest may be an answer. */
-export const malformed = (what: string, context: Context): LlmError.MalformedResponse =>
-  new LlmError.MalformedResponse({ ...commonOf(context), detail: conceal(what, context.secrets) })
+/** What every failure of a reply carries. */
+export const commonOf = (context: Context) => Failure.commonOf(context, idOf(context))
+
+/** The failure of an answer that cannot be read. */
+export const malformed = (what: string, context: Context) => Failure.malformed(what, context, idOf(context))

@@ -2,15 +2,7 @@
 import type { AssistantPart, FilePart, ImagePart, ToolMessage, UserPart } from "perdure/LlmRequest"
 import { asRecord, defined, type JsonRecord, parse } from "../json.ts"
 import { signatureFor } from "../reasoning.ts"
-import type { Refusal } from "../wire.ts"
-
-/** Thrown while a request is encoded, and caught there. */
-export class Refused {
-  readonly refusal: Refusal
-  constructor(param: string, detail: string) {
-    this.refusal = { param, detail }
-  }
-}
+import { Refused } from "../refused.ts"
 
 /** Media types by the ends of file names, as far as Gemini takes them. */
 const mediaTypes: ReadonlyMap<string, string> = new Map([

@@ -1,9 +1,10 @@
 /** From a request to the body of a `generateContent` request. */
-import * as Either from "effect/Either"
+import type * as Either from "effect/Either"
 import type { LlmRequest, Message, ResponseFormat, ToolChoice } from "perdure/LlmRequest"
 import { asRecord, defined, type JsonRecord } from "../json.ts"
+import { Refused, refusing } from "../refused.ts"
 import type { Refusal } from "../wire.ts"
-import { assistantParts, Refused, toolPart, userParts } from "./parts.ts"
+import { assistantParts, toolPart, userParts } from "./parts.ts"
 
 export interface Options {
   readonly model: string
@@ -142,10 +143,4 @@ const body = (request: LlmRequest, options: Options): JsonRecord => {
 
 /** The body as JSON text, or why there is none. */
 export const encode = (request: LlmRequest, options: Options): Either.Either<string, Refusal> =>
-  Either.try({
-    try: () => JSON.stringify(body(request, options)),
-    catch: (thrown) =>
-      thrown instanceof Refused
-        ? thrown.refusal
-        : { param: "request", detail: "the request holds a value that JSON cannot express" }
-  })
+  refusing(() => JSON.stringify(body(request, options)))

@@ -5,15 +5,13 @@ import * as Schema from "effect/Schema"
 import * as LlmError from "perdure/LlmError"
 import type { AssistantPart } from "perdure/LlmRequest"
 import { type FinishReason, LlmResponse, Usage } from "perdure/LlmResponse"
-import { asCount, asRecord, defined, type Known, leftover, parse } from "../json.ts"
+import { jsonOf, maybe } from "../body.ts"
+import { asCount, asRecord, defined, type Known, leftover } from "../json.ts"
 import { reasoning } from "../reasoning.ts"
 import { conceal } from "../secrets.ts"
 import type { Context } from "../wire.ts"
 import { commonOf, fromSaid, malformed } from "./failure.ts"
-import { fromJson, pageText } from "./said.ts"
-
-/** A field that may be missing, or null, which is the same. */
-const maybe = <A, I>(schema: Schema.Schema<A, I>) => Schema.optional(Schema.NullOr(schema))
+import { fromJson } from "./said.ts"
 
 const Part = Schema.Struct({
   text: maybe(Schema.String),
@@ -217,31 +215,11 @@ export const replyOf = (json: unknown, context: Context): Either.Either<Reply, L
     : Either.right(decoded.right)
 }
 
-/** What is wrong with a body that is not JSON. */
-const notJson = (body: string, { headers }: Context): string => {
-  if (body.trim() === "") return "the body is empty"
-  const page = /^\s*</.test(body) ? `: ${pageText(body).slice(0, 200)}` : ""
-  return `the body is not JSON (${headers["content-type"] ?? "no content type"}, ${body.length} characters)${page}`
-}
-
-const strict = new TextDecoder("utf-8", { fatal: true })
-
-const textOf = (bytes: Uint8Array): string | undefined => {
-  try {
-    return strict.decode(bytes)
-  } catch {
-    return undefined
-  }
-}
-
 /** The answer in a reply that HTTP calls a success, or the failure it is. */
 export const read = (bytes: Uint8Array, context: Context): Either.Either<LlmResponse, LlmError.ProviderError> =>
   Either.gen(function*() {
-    const body = textOf(bytes)
-    if (body === undefined) return yield* Either.left(malformed("the body is not UTF-8", context))
-    const json = parse(body)
-    if (json === undefined) return yield* Either.left(malformed(notJson(body, context), context))
-    const reply = yield* replyOf(json.value, context)
+    const json = yield* Either.mapLeft(jsonOf(bytes, context), (wrong) => malformed(wrong, context))
+    const reply = yield* replyOf(json, context)
     const candidate = firstOf(reply)
     if (candidate === undefined) return yield* Either.left(malformed("there is no candidate", context))
     const content = yield* contentOf(candidate, reply.responseId, 0, context)
@@ -252,7 +230,7 @@ export const read = (bytes: Uint8Array, context: Context): Either.Either<LlmResp
       usage,
       context
     )
-    const extras = asRecord(leftover(json.value, known)) ?? {}
+    const extras = asRecord(leftover(json, known)) ?? {}
     return new LlmResponse(
       defined({
         id: reply.responseId || undefined,
@@ -264,7 +242,7 @@ export const read = (bytes: Uint8Array, context: Context): Either.Either<LlmResp
         // Several answers are beside one another, whole, so that none is taken for the rest of another.
         extras: reply.candidates?.length === 1
           ? extras
-          : { ...extras, candidates: asRecord(json.value)?.["candidates"] }
+          : { ...extras, candidates: asRecord(json)?.["candidates"] }
       }),
       true
     )

@@ -3,6 +3,7 @@ import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import * as RetryAfter from "perdure/RetryAfter"
 import { asRecord, asText, type JsonRecord, parse } from "../json.ts"
+import { isHtml, messageInHalf, pageText } from "../words.ts"
 
 /** One quota that was passed. */
 export interface Violation {
@@ -84,24 +85,11 @@ export const fromJson = (value: unknown, depth = 1): Said | undefined => {
     : fromError(record, depth)
 }
 
-const isHtml = (text: string): boolean => /^\s*<(?:!doctype|html|head|body|\?xml|center|h1)\b/i.test(text)
-
-/** What a person would read on the page. */
-export const pageText = (html: string): string =>
-  html.slice(0, 8192)
-    .replace(/<(script|style)\b[^>]*>[^]*?<\/\1>/gi, " ")
-    .replace(/<[^>]*>/g, " ")
-    .replace(/&nbsp;/g, " ")
-    .replace(/\s+/g, " ")
-    .trim()
-
 /** What can be made out in JSON that was cut off. */
 const salvaged = (text: string): Said => {
-  const quoted = /"message"\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)/.exec(text)?.[1]
-  const message = quoted === undefined ? undefined : parse(`"${quoted.replace(/\\u[^"]{0,3}$/, "")}"`)?.value
   return {
     ...nothing,
-    message: asText(message) ?? text.trim(),
+    message: messageInHalf(text),
     status: nameIn(/"status"\s*:\s*"(\w+)"/.exec(text)?.[1]),
     reason: nameIn(/"reason"\s*:\s*"(\w+)"/.exec(text)?.[1]),
     violations: Array.from(

@@ -7,10 +7,10 @@ import * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Redacted from "effect/Redacted"
-import { InvalidOption } from "perdure/InvalidOption"
 import * as Options from "perdure/Options"
 import type * as Google from "../../Google.ts"
 import * as Http from "../http.ts"
+import * as Layers from "../layers.ts"
 import * as Check from "../options.ts"
 import type * as Timeouts from "../timeouts.ts"
 import * as Wire from "../wire.ts"
@@ -48,42 +48,13 @@ export const check = (options: Google.Options): Settings => {
   }
 }
 
-/** As {@link check}, for options that came from the configuration: what is out of range is a `ConfigError`. */
-export const checkConfig = (options: Google.Options): Either.Either<Settings, ConfigError.ConfigError> => {
-  try {
-    return Either.right(check(options))
-  } catch (thrown) {
-    if (!(thrown instanceof InvalidOption)) throw thrown
-    return Either.left(ConfigError.InvalidData([], `Expected ${thrown.allowed} as ${thrown.option}`))
-  }
-}
-
+/** A blank variable is as good as none, so that the other one is looked at. */
 const keyFrom = (variable: string) =>
-  Config.redacted(variable).pipe(
-    Config.mapOrFail((redacted) => {
-      const key = Redacted.value(redacted).trim()
-      if (key === "") return Either.left(ConfigError.MissingData([variable], `Expected ${variable} to hold a key`))
-      return Check.isKey(key)
-        ? Either.right(Redacted.make(key))
-        : Either.left(ConfigError.InvalidData([variable], `Expected ${Check.keyAllowed}`))
-    })
-  )
+  Layers.keyFrom(variable, ConfigError.MissingData([variable], `Expected ${variable} to hold a key`))
 
 const keyConfig = keyFrom("GOOGLE_API_KEY").pipe(
   Config.orElseIf({ if: ConfigError.isMissingDataOnly, orElse: () => keyFrom("GEMINI_API_KEY") })
 )
-
-const baseUrlConfig = (fallback: string) =>
-  Config.string("GOOGLE_BASE_URL").pipe(
-    Config.withDefault(""),
-    Config.mapOrFail((value) =>
-      Either.fromNullable(
-        // A blank variable is as good as none.
-        Check.baseUrl(value.trim() === "" ? fallback : value),
-        () => ConfigError.InvalidData(["GOOGLE_BASE_URL"], `Expected ${Check.baseUrlAllowed}`)
-      )
-    )
-  )
 
 /** The address of a model's method. A name with a slash says itself what it is the name of: `tunedModels/…`. */
 const methodOf = (base: URL, model: string, streaming: boolean): string => {
@@ -100,7 +71,7 @@ export const make = (settings: Settings, defaultBaseUrl: string) =>
   Effect.gen(function*() {
     const { contextWindow, headers, model, name, timeouts } = settings
     const apiKey = settings.apiKey ?? (yield* keyConfig)
-    const base = settings.baseUrl ?? (yield* baseUrlConfig(defaultBaseUrl))
+    const base = settings.baseUrl ?? (yield* Layers.baseUrlFrom("GOOGLE_BASE_URL", defaultBaseUrl))
     const client = Http.prepare(
       settings.transformClient(yield* HttpClient.HttpClient),
       yield* Effect.serviceOption(FetchHttpClient.RequestInit)

@@ -2,8 +2,9 @@
 import type * as Either from "effect/Either"
 import type { LlmRequest, Message, ResponseFormat, ToolChoice, UserPart } from "perdure/LlmRequest"
 import { defined } from "../json.ts"
+import { checkStream, Refused, refusing } from "../refused.ts"
 import type { Refusal } from "../wire.ts"
-import { checkStream, dataUrl, Refused, refusing } from "./refused.ts"
+import { dataUrl } from "./dataUrl.ts"
 
 export interface Options {
   readonly model: string

@@ -1,18 +1,14 @@
 /** From the body of a Chat Completions response to an answer, or to the failure that it is. */
 import * as Either from "effect/Either"
-import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import * as LlmError from "perdure/LlmError"
 import type { AssistantPart } from "perdure/LlmRequest"
 import { type FinishReason, LlmResponse, Usage } from "perdure/LlmResponse"
-import { asCount, asRecord, asText, defined, type JsonRecord, type Known, leftover, parse } from "../json.ts"
+import { jsonOf, maybe, wrongShape } from "../body.ts"
+import { asCount, asRecord, asText, defined, type JsonRecord, type Known, leftover } from "../json.ts"
 import { conceal } from "../secrets.ts"
 import type { Context } from "../wire.ts"
-import { commonOf, fromSaid, malformed } from "./failure.ts"
-import { insideAnswer, pageText } from "./said.ts"
-
-/** A field that may be missing, or null, which is the same. */
-export const maybe = <A, I>(schema: Schema.Schema<A, I>) => Schema.optional(Schema.NullOr(schema))
+import { commonOf, fromSaid, insideAnswer, malformed } from "./failure.ts"
 
 const ContentPart = Schema.Struct({
   type: maybe(Schema.String),
@@ -185,32 +181,6 @@ export const failureOf = (reason: string, context: Context): LlmError.ProviderEr
 /** The model declined, in its own words. */
 export const refused = (words: string, context: Context): LlmError.ContentFiltered =>
   new LlmError.ContentFiltered({ ...commonOf(context), stage: "refusal", detail: conceal(words, context.secrets) })
-
-/** What is wrong with a body that is not JSON. */
-const notJson = (body: string, { headers }: Context): string => {
-  if (body.trim() === "") return "the body is empty"
-  const page = /^\s*</.test(body) ? `: ${pageText(body).slice(0, 200)}` : ""
-  return `the body is not JSON (${headers["content-type"] ?? "no content type"}, ${body.length} characters)${page}`
-}
-
-export const wrongShape = (error: ParseResult.ParseError, what = "the body"): string => {
-  const places = ParseResult.ArrayFormatter.formatErrorSync(error).map(({ path }) => path.join(".") || "the whole")
-  return `${what} has another shape than documented at ${Array.from(new Set(places)).slice(0, 5).join(", ")}`
-}
-
-const strict = new TextDecoder("utf-8", { fatal: true })
-
-/** The JSON in a body, or what is wrong with it. */
-export const jsonOf = (bytes: Uint8Array, context: Context): Either.Either<unknown, string> => {
-  let body: string
-  try {
-    body = strict.decode(bytes)
-  } catch {
-    return Either.left("the body is not UTF-8")
-  }
-  const json = parse(body)
-  return json === undefined ? Either.left(notJson(body, context)) : Either.right(json.value)
-}
 
 /** The answer in a reply that HTTP calls a success, or the failure it is. */
 export const read = (bytes: Uint8Array, context: Context): Either.Either<LlmResponse, LlmError.ProviderError> => {

@@ -3,7 +3,9 @@ import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import * as LlmError from "perdure/LlmError"
 import * as StreamPart from "perdure/StreamPart"
+import { maybe, wrongShape } from "../body.ts"
 import { asRecord, defined, parse } from "../json.ts"
+import { fromJson } from "../said.ts"
 import type { Context, Decoded, EventReader } from "../wire.ts"
 import {
   Content,
@@ -11,14 +13,11 @@ import {
   finishReason,
   isMaybeText,
   isPlainMessage,
-  maybe,
   refused,
   textsOf,
-  usageOf,
-  wrongShape
+  usageOf
 } from "./chatResponse.ts"
-import { commonOf, fromSaid, malformed, unlessTooDeep } from "./failure.ts"
-import { fromJson, insideAnswer } from "./said.ts"
+import { commonOf, fromSaid, insideAnswer, malformed, unlessTooDeep } from "./failure.ts"
 import * as ToolCalls from "./toolCalls.ts"
 
 const Delta = Schema.Struct({

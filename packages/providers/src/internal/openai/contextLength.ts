@@ -1,7 +1,5 @@
 /** Recognises a context overflow by its words, since many servers have no code for it, and reads the numbers in them. */
-
-/** How much of a message is looked at. */
-const window = 8192
+import { readNumber, window } from "../words.ts"
 
 /** The words of OpenAI, vLLM (old and new), llama.cpp, Mistral, DeepSeek, OpenRouter, Ollama, LM Studio and gateways. */
 const overflows: ReadonlyArray<RegExp> = [
@@ -48,12 +46,6 @@ const requests: ReadonlyArray<RegExp> = [
   /length \(([\d,]+)\) exceeds/i,
   /prompt \(length ([\d,]+)\)/i
 ]
-
-/** A whole number as people write it: `32768`, `32,768`. */
-export const readNumber = (digits: string | undefined): number | undefined => {
-  const value = Number((digits ?? "").replaceAll(",", ""))
-  return digits !== undefined && /\d/.test(digits) && Number.isSafeInteger(value) ? value : undefined
-}
 
 const first = (patterns: ReadonlyArray<RegExp>, text: string): number | undefined => {
   for (const pattern of patterns) {

@@ -1,31 +1,30 @@
-/** From an error on the wire to the failure it is: one table, read from the top, in which the first row that fits counts. */
+/** From an error on the wire to the failure it is: one table, read from the top; where no row fits, the status tells. */
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as LlmError from "perdure/LlmError"
 import * as RetryAfter from "perdure/RetryAfter"
+import * as Failure from "../failure.ts"
+import * as Hints from "../hints.ts"
 import { requestId } from "../http.ts"
-import { defined, parse } from "../json.ts"
-import { conceal } from "../secrets.ts"
+import { asRecord, defined, parse } from "../json.ts"
+import { fromJson, fromText, nothing, type Said } from "../said.ts"
 import type { Context, Decoded } from "../wire.ts"
+import { readNumber, window } from "../words.ts"
 import * as ContextLength from "./contextLength.ts"
-import * as Hints from "./hints.ts"
-import { fromText, insideAnswer, type Said } from "./said.ts"
 
 interface Facts {
   readonly said: Said
   /** The HTTP status, or the one that the body names when HTTP says that all is well. */
   readonly status: number
-  readonly shouldRetry: boolean | undefined
   readonly waitAsked: boolean
 }
 
-type Verdict = Exclude<LlmError.ProviderError["_tag"], "ConnectionFailed" | "StreamInterrupted" | "MalformedResponse">
-type Row = readonly [fits: (facts: Facts) => boolean, verdict: Verdict]
+type Row = readonly [fits: (facts: Facts) => boolean, verdict: Failure.Verdict]
 
 const named = (...names: ReadonlyArray<string>) => ({ said }: Facts): boolean =>
   names.some((name) => said.names.has(name))
 
-const message = (pattern: RegExp) => ({ said }: Facts): boolean => pattern.test(said.message.slice(0, 8192))
+const message = (pattern: RegExp) => ({ said }: Facts): boolean => pattern.test(said.message.slice(0, window))
 
 const status = (...codes: ReadonlyArray<number>) => (facts: Facts): boolean => codes.includes(facts.status)
 
@@ -37,9 +36,9 @@ const onlyWords = ({ status }: Facts): boolean => status >= 200 && status < 300
 
 /** `Limit 10000, Requested 12000`: more than a whole minute's share, so it would never be let through. */
 const largerThanLimit = ({ said }: Facts): boolean => {
-  const found = /\blimit:? ([\d,]+)[^]{0,80}?\brequested:? ([\d,]+)/i.exec(said.message.slice(0, 8192))
-  const limit = ContextLength.readNumber(found?.[1])
-  const requested = ContextLength.readNumber(found?.[2])
+  const found = /\blimit:? ([\d,]+)[^]{0,80}?\brequested:? ([\d,]+)/i.exec(said.message.slice(0, window))
+  const limit = readNumber(found?.[1])
+  const requested = readNumber(found?.[2])
   return limit !== undefined && requested !== undefined && requested > limit
 }
 
@@ -103,52 +102,24 @@ const rows: ReadonlyArray<Row> = [
   [both(onlyWords, named("permission_error", "permission_denied", "forbidden")), "PermissionDenied"],
   [both(onlyWords, named("model_not_found", "not_found_error", "notfounderror")), "ModelNotFound"],
   [both(onlyWords, named("request_too_large")), "RequestTooLarge"],
-  [onlyWords, "ProviderUnavailable"],
-
-  // An address that redirects, or takes no POST, is not where a model is. (A browser hides a redirect behind status 0.)
-  [({ status }) => status < 400, "ModelNotFound"],
-  [status(404, 405, 410), "ModelNotFound"],
-  [status(400, 422), "InvalidRequest"],
-  [status(401), "Unauthenticated"],
-  [status(403), "PermissionDenied"],
-  [status(408), "TimedOut"],
-  [status(409, 425), "ProviderUnavailable"],
-  [status(413), "RequestTooLarge"],
-  [status(429), "RateLimited"],
-  [status(503, 529), "Overloaded"],
-  [({ status }) => status >= 500, "ProviderUnavailable"],
-  [({ shouldRetry }) => shouldRetry === true, "ProviderUnavailable"],
-  [() => true, "InvalidRequest"]
+  [onlyWords, "ProviderUnavailable"]
 ]
-
-/** What a person should look at when it is the address that is wrong. */
-const hint = (facts: Facts, headers: Hints.Headers): string => {
-  if (facts.status < 200 || (facts.status >= 300 && facts.status < 400)) {
-    const to = headers["location"]?.split("?")[0]
-    return `redirects${to === undefined ? "" : ` to ${to}`}, which is not followed; check the base URL`
-  }
-  return facts.status === 405 || (facts.status === 404 && !aboutModel(facts))
-    ? "nothing takes requests at this address; check the base URL"
-    : ""
-}
 
 /** The failure that an error's words and status stand for. */
 export const fromSaid = (said: Said, context: Context): LlmError.ProviderError => {
   const headers = Hints.lowerCase(context.headers)
   const wait = RetryAfter.fromHeaders(headers, context.now)
   const status = context.status >= 200 && context.status < 300 ? said.status ?? context.status : context.status
-  const shouldRetry = Hints.shouldRetry(headers)
-  const facts: Facts = { said, status, shouldRetry, waitAsked: Option.isSome(wait) }
+  const facts: Facts = { said, status, waitAsked: Option.isSome(wait) }
   const secrets = Array.from(context.secrets)
-  const clean = (text: string | undefined) => short(text, secrets)
   const common = defined({
     ...commonOf(context),
     status,
-    code: clean(said.code),
+    code: Failure.short(said.code, secrets),
     retryAfter: Option.getOrUndefined(wait),
-    detail: conceal([hint(facts, headers), said.message].filter((text) => text !== "").join(": "), secrets)
+    detail: Failure.detailOf(said.message, { status, aboutModel: aboutModel(facts), headers, secrets })
   })
-  const verdict = rows.find(([fits]) => fits(facts))?.[1] ?? "InvalidRequest"
+  const verdict = rows.find(([fits]) => fits(facts))?.[1] ?? Failure.byStatus(status, common.shouldRetry)
   switch (verdict) {
     case "RateLimited":
       return new LlmError.RateLimited(
@@ -161,26 +132,23 @@ export const fromSaid = (said: Said, context: Context): LlmError.ProviderError =
       )
     }
     case "InvalidRequest":
-      return new LlmError.InvalidRequest(defined({ ...common, param: clean(said.param) }))
+      return new LlmError.InvalidRequest(defined({ ...common, param: Failure.short(said.param, secrets) }))
     case "ContentFiltered":
       return new LlmError.ContentFiltered({ ...common, stage: "prompt" })
-    case "TimedOut":
-      return new LlmError.TimedOut({ ...common, phase: "provider" })
-    case "QuotaExhausted":
-      return new LlmError.QuotaExhausted(common)
-    case "Overloaded":
-      return new LlmError.Overloaded(common)
-    case "ProviderUnavailable":
-      return new LlmError.ProviderUnavailable(common)
-    case "Unauthenticated":
-      return new LlmError.Unauthenticated(common)
-    case "PermissionDenied":
-      return new LlmError.PermissionDenied(common)
-    case "ModelNotFound":
-      return new LlmError.ModelNotFound(common)
-    case "RequestTooLarge":
-      return new LlmError.RequestTooLarge(common)
+    default:
+      return Failure.fromVerdict(verdict, common)
   }
+}
+
+/** The error that a body of a 200 holds; nothing when it holds none. An answer has no message of its own at the top. */
+export const insideAnswer = (value: unknown): Said | undefined => {
+  const record = asRecord(value)
+  if (record === undefined) return Array.isArray(value) && asRecord(value[0])?.["error"] ? fromJson(value) : undefined
+  const choices = record["choices"]
+  const first = Array.isArray(choices) ? asRecord(choices[0]) : undefined
+  if (first?.["error"] !== undefined && first["error"] !== null) return fromJson(first) ?? nothing
+  if (first?.["finish_reason"] === "error") return fromJson({ error: record["error"] }) ?? nothing
+  return first === undefined || record["error"] ? fromJson(record) : undefined
 }
 
 /** The failure that a reply stands for. A reply that HTTP calls a success is one when it holds an error, or nothing else. */
@@ -190,25 +158,13 @@ export const fromReply = (body: string, context: Context): LlmError.ProviderErro
   return said === undefined ? malformed("an answer was expected, or an error", context) : fromSaid(said, context)
 }
 
-/** A name or an id; a server may put anything there. */
-const short = (text: string | undefined, secrets: Iterable<string>): string | undefined =>
-  text === undefined ? undefined : conceal(text, secrets).slice(0, 200)
+const idOf = ({ headers }: Context) => requestId(Hints.lowerCase(headers))
 
 /** What every failure of a reply carries. */
-export const commonOf = (context: Context) => {
-  const headers = Hints.lowerCase(context.headers)
-  return defined({
-    provider: context.provider,
-    model: context.model,
-    status: context.status,
-    requestId: short(requestId(headers), context.secrets),
-    shouldRetry: Hints.shouldRetry(headers)
-  })
-}
+export const commonOf = (context: Context) => Failure.commonOf(context, idOf(context))
 
-/** The failure of an answer that cannot be read. It says what is wrong and quotes nothing: the rest may be an answer. */
-export const malformed = (what: string, context: Context): LlmError.MalformedResponse =>
-  new LlmError.MalformedResponse({ ...commonOf(context), detail: conceal(what, context.secrets) })
+/** The failure of an answer that cannot be read. */
+export const malformed = (what: string, context: Context) => Failure.malformed(what, context, idOf(context))
 
 /** The outcome of reading an event, which may hold JSON that parses and is too deep to be written again. */
 export const unlessTooDeep = <A>(read: (value: A) => Decoded, value: A, context: Context): Decoded => {

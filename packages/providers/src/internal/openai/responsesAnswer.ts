@@ -4,12 +4,13 @@ import * as Schema from "effect/Schema"
 import * as LlmError from "perdure/LlmError"
 import type { AssistantPart } from "perdure/LlmRequest"
 import { type FinishReason, LlmResponse, Usage } from "perdure/LlmResponse"
+import { jsonOf, maybe, wrongShape } from "../body.ts"
 import { asCount, asRecord, defined, type Known, leftover } from "../json.ts"
 import { reasoning } from "../reasoning.ts"
+import { fromJson } from "../said.ts"
 import type { Context } from "../wire.ts"
-import { jsonOf, maybe, refused, wrongShape } from "./chatResponse.ts"
-import { commonOf, fromSaid, malformed } from "./failure.ts"
-import { fromJson, insideAnswer } from "./said.ts"
+import { refused } from "./chatResponse.ts"
+import { commonOf, fromSaid, insideAnswer, malformed } from "./failure.ts"
 
 const Texts = Schema.Array(
   Schema.Struct({ type: maybe(Schema.String), text: maybe(Schema.String), refusal: maybe(Schema.String) })

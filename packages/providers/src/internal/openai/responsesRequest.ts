@@ -3,9 +3,10 @@ import type * as Either from "effect/Either"
 import type { AssistantPart, LlmRequest, Message, ResponseFormat, ToolChoice, UserPart } from "perdure/LlmRequest"
 import { asRecord, asText, defined, parse } from "../json.ts"
 import { signatureFor } from "../reasoning.ts"
+import { checkStream, Refused, refusing } from "../refused.ts"
 import type { Refusal } from "../wire.ts"
 import type { Options } from "./chatRequest.ts"
-import { checkStream, dataUrl, Refused, refusing } from "./refused.ts"
+import { dataUrl } from "./dataUrl.ts"
 
 type Body = Readonly<Record<string, unknown>>
 

@@ -3,13 +3,13 @@ import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import * as LlmError from "perdure/LlmError"
 import * as StreamPart from "perdure/StreamPart"
+import { maybe, wrongShape } from "../body.ts"
 import { asRecord, asText, defined, parse } from "../json.ts"
 import { reasoning } from "../reasoning.ts"
+import { fromJson } from "../said.ts"
 import type { Context, Decoded, EventReader } from "../wire.ts"
-import { maybe, wrongShape } from "./chatResponse.ts"
-import { fromSaid, malformed, unlessTooDeep } from "./failure.ts"
+import { fromSaid, insideAnswer, malformed, unlessTooDeep } from "./failure.ts"
 import * as Answer from "./responsesAnswer.ts"
-import { fromJson, insideAnswer } from "./said.ts"
 
 type Parts = ReadonlyArray<StreamPart.StreamPart>
 

@@ -1,12 +1,10 @@
 /** From a provider's options, checked, to where its requests go and how they are made. */
-import * as Config from "effect/Config"
-import * as ConfigError from "effect/ConfigError"
+import type * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import * as Redacted from "effect/Redacted"
-import { InvalidOption } from "perdure/InvalidOption"
 import * as Options from "perdure/Options"
 import type * as OpenAi from "../../OpenAi.ts"
+import * as Layers from "../layers.ts"
 import * as Check from "../options.ts"
 import type * as Timeouts from "../timeouts.ts"
 
@@ -51,28 +49,6 @@ export interface Settings {
 }
 
 const paths = { chat: "chat/completions", responses: "responses" } as const
-
-const keyFrom = (variable: string) =>
-  Config.redacted(variable).pipe(
-    Config.mapOrFail((redacted) => {
-      const key = Redacted.value(redacted).trim()
-      return Check.isKey(key)
-        ? Either.right(Redacted.make(key))
-        : Either.left(ConfigError.InvalidData([variable], `Expected ${Check.keyAllowed}`))
-    })
-  )
-
-const baseUrlFrom = (variable: string, fallback: string) =>
-  Config.string(variable).pipe(
-    Config.withDefault(""),
-    Config.mapOrFail((value) =>
-      Either.fromNullable(
-        // A blank variable is as good as none.
-        Check.baseUrl(value.trim() === "" ? fallback : value),
-        () => ConfigError.InvalidData([variable], `Expected ${Check.baseUrlAllowed}`)
-      )
-    )
-  )
 
 const isOpenAi = ({ hostname }: URL): boolean => /(?:^|\.)openai\.(?:azure\.)?com$/.test(hostname)
 
@@ -142,7 +118,7 @@ export const check = (options: OpenAi.Options, server: Server): Settings => {
     if (baseUrl !== undefined) return Effect.succeed(addressOf(Check.address(option("baseUrl"), baseUrl)))
     return server.baseUrlVariable === undefined
       ? Effect.succeed(addressOf(new URL(server.baseUrl)))
-      : Effect.map(baseUrlFrom(server.baseUrlVariable, server.baseUrl), addressOf)
+      : Effect.map(Layers.baseUrlFrom(server.baseUrlVariable, server.baseUrl), addressOf)
   }
 
   return {
@@ -165,21 +141,8 @@ export const check = (options: OpenAi.Options, server: Server): Settings => {
     key: apiKey === "none" || (apiKey === undefined && keyVariable === undefined)
       ? Effect.succeed(undefined)
       : apiKey === undefined && keyVariable !== undefined
-      ? keyFrom(keyVariable)
+      ? Layers.keyFrom(keyVariable)
       : Effect.succeed(apiKey),
     address: address()
-  }
-}
-
-/** As {@link check}, for options that came from the configuration: what is out of range is a `ConfigError`. */
-export const checkConfig = (
-  options: OpenAi.Options,
-  server: Server
-): Either.Either<Settings, ConfigError.ConfigError> => {
-  try {
-    return Either.right(check(options, server))
-  } catch (thrown) {
-    if (!(thrown instanceof InvalidOption)) throw thrown
-    return Either.left(ConfigError.InvalidData([], `Expected ${thrown.allowed} as ${thrown.option}`))
   }
 }

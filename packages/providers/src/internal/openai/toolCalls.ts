@@ -70,8 +70,7 @@ export const make = (): ToolCalls => {
       if (call.started && more !== "") parts.push({ _tag: "ToolCallDelta", id: call.id, arguments: more })
       return parts
     },
-    end: () =>
-      calls.every(({ started }) => started) ? calls.map(({ id }) => ({ _tag: "ToolCallEnd", id })) : undefined,
+    end: () => calls.every(({ started }) => started) ? calls.map(({ id }) => ({ _tag: "ToolCallEnd", id })) : undefined,
     some: () => calls.length > 0
   }
 }

@@ -1,8 +1,9 @@
 /**
- * What an error body says, in whichever dialect of OpenAI's wire format: nested or flat, a text for an object, a number
- * for a code, a list around it, HTML from a proxy, half of it, or nothing.
+ * What an error body says, in Anthropic's wire format or whichever dialect of OpenAI's: nested or flat, a text for an
+ * object, a number for a code, a list around it, HTML from a proxy, half of it, or nothing.
  */
-import { asCount, asRecord, asText, type JsonRecord, parse } from "../json.ts"
+import { asCount, asRecord, asText, type JsonRecord, parse } from "./json.ts"
+import { isHtml, messageInHalf, pageText } from "./words.ts"
 
 /** The gist of an error body. */
 export interface Said {
@@ -22,7 +23,8 @@ export interface Said {
   readonly requested?: number | undefined
 }
 
-const nothing: Said = { message: "", names: new Set() }
+/** An error that says nothing. */
+export const nothing: Said = { message: "", names: new Set() }
 
 /** Texts that are as good as a name: no blank in them. */
 const isName = (text: string): boolean => /^[\w.:-]+$/.test(text) && !/^\d+$/.test(text)
@@ -104,38 +106,14 @@ export const fromJson = (value: unknown, depth = 2): Said | undefined => {
     : undefined
 }
 
-/** The error that a body of a 200 holds; nothing when it holds none. An answer has no message of its own at the top. */
-export const insideAnswer = (value: unknown): Said | undefined => {
-  const record = asRecord(value)
-  if (record === undefined) return Array.isArray(value) && asRecord(value[0])?.["error"] ? fromJson(value) : undefined
-  const choices = record["choices"]
-  const first = Array.isArray(choices) ? asRecord(choices[0]) : undefined
-  if (first?.["error"] !== undefined && first["error"] !== null) return fromJson(first) ?? nothing
-  if (first?.["finish_reason"] === "error") return fromJson({ error: record["error"] }) ?? nothing
-  return first === undefined || record["error"] ? fromJson(record) : undefined
-}
-
-const isHtml = (text: string): boolean => /^\s*<(?:!doctype|html|head|body|\?xml|center|h1)\b/i.test(text)
-
-/** What a person would read on the page. */
-export const pageText = (html: string): string =>
-  html.slice(0, 8192)
-    .replace(/<(script|style)\b[^>]*>[^]*?<\/\1>/gi, " ")
-    .replace(/<[^>]*>/g, " ")
-    .replace(/&nbsp;/g, " ")
-    .replace(/\s+/g, " ")
-    .trim()
-
 /** What can be made out in JSON that was cut off. */
 const salvaged = (text: string): Said => {
   const names = Array.from(
     text.matchAll(/"(?:code|type|error_type)"\s*:\s*"([\w.:-]{1,100})"/g),
     ([, name]) => name ?? ""
   )
-  const quoted = /"message"\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)/.exec(text)?.[1]
-  const message = quoted === undefined ? undefined : parse(`"${quoted.replace(/\\u[^"]{0,3}$/, "")}"`)?.value
   return {
-    message: asText(message) ?? text.trim(),
+    message: messageInHalf(text),
     names: new Set(names.map((name) => name.toLowerCase())),
     code: names[0]
   }

@@ -1,6 +1,6 @@
-/** What both APIs share in encoding a request, and how either of them declines one. */
+/** How the encoding of a request is declined. */
 import * as Either from "effect/Either"
-import type { Refusal } from "../wire.ts"
+import type { Refusal } from "./wire.ts"
 
 /** Thrown inside {@link refusing}, and caught there. */
 export class Refused {
@@ -26,6 +26,3 @@ export const checkStream = (extras: Readonly<Record<string, unknown>>, streaming
   if (stream === undefined || stream === streaming || (stream === null && !streaming)) return
   throw new Refused(`extras.${name}.stream`, "whether to stream is decided by how the provider is called")
 }
-
-export const dataUrl = ({ data, mediaType }: { readonly data: string; readonly mediaType: string }): string =>
-  `data:${mediaType};base64,${data}`

@@ -3,6 +3,7 @@ import type * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import * as RateLimits from "perdure/RateLimits"
 import * as RetryAfter from "perdure/RetryAfter"
+import { window } from "./words.ts"
 
 export type Headers = Readonly<Record<string, string | undefined>>
 
@@ -18,7 +19,7 @@ export const shouldRetry = (headers: Headers): boolean | undefined => {
 
 /** `Please try again in 1.2s.`, `Please retry after 26 seconds.` */
 const inWords = (message: string): Option.Option<Duration.Duration> => {
-  const text = message.slice(0, 8192)
+  const text = message.slice(0, window)
   const seconds = /\b(?:retry after|try again in) ([\d.]+) seconds?\b/i.exec(text)?.[1]
   if (seconds !== undefined) return RetryAfter.seconds(seconds)
   return RetryAfter.goDuration(/\btry again in ((?:[\d.]+(?:h|ms|m|s))+)/i.exec(text)?.[1] ?? "")
