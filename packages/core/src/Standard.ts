@@ -318,7 +318,7 @@ export const fromSpec = (spec: Spec): Options => {
     ...(breaker === undefined ? {} : { breaker: breaker === "off" ? false : breakerOf(breaker) }),
     ...(bulkhead === undefined ? {} : { bulkhead: off(bulkhead) }),
     ...(quota === undefined ? {} : { quota: quota === "off" ? false : quotaOf(quota) }),
-    ...(budget === undefined ? {} : { budget: budgets[budget] })
+    ...(budget === undefined ? {} : { budget: budgets()[budget] })
   }
 }
 
@@ -326,7 +326,9 @@ type Fields<K extends keyof Spec> = Exclude<Spec[K], "off" | undefined>
 
 const off = <A>(value: A | "off"): A | false => value === "off" ? false : value
 
-const budgets = { default: {}, finagle: Budget.finagle, grpc: Budget.grpc, aws: Budget.aws, off: false } as const
+// A function, since `Budget` needs `Policy` and `Policy` needs this module: it may not be there yet when this one is.
+const budgets = () =>
+  ({ default: {}, finagle: Budget.finagle, grpc: Budget.grpc, aws: Budget.aws, off: false }) as const
 
 /** The standard retry with what is said otherwise. */
 const retryOf = (own: Fields<"retry">): Retry.Retry<LlmError.LlmError> => {

@@ -1,5 +1,5 @@
 import { assert, describe, expect, expectTypeOf, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Fiber, Option, Stream, TestClock } from "effect"
+import { Deferred, Duration, Effect, Exit, Fiber, Option, Stream, TestClock } from "effect"
 import {
   Deadline,
   Fallback,
@@ -145,6 +145,32 @@ describe("Deadline", () => {
       const { elapsed, exit: late } = yield* run(read.pipe(Effect.provide(streaming("60001 millis"))))
       assert.strictEqual(failureOf(late)._tag, "DeadlineExceeded")
       assert.strictEqual(elapsed, 60_000)
+    }))
+
+  it.effect("E2: means nothing to a fiber that outlives it", () =>
+    Effect.gen(function*() {
+      const late = Effect.all([Effect.exit(minute(Effect.succeed("done"))), Deadline.remaining])
+      const daemon = yield* Deadline.make("1 second")(
+        Effect.forkDaemon(Effect.zipRight(Effect.sleep("2 seconds"), late))
+      )
+      yield* TestClock.adjust("2 seconds")
+      assert.deepStrictEqual(yield* Fiber.join(daemon), [Exit.succeed("done"), Option.none()])
+    }))
+
+  it.effect("T1: the nearest counts on a fiber that the outer one's interruption does not reach", () =>
+    Effect.gen(function*() {
+      const started = yield* Deferred.make<Fiber.RuntimeFiber<Exit.Exit<never, LlmError.DeadlineExceeded>>>()
+      const daemons = Effect.forkDaemon(Effect.exit(minute(Effect.never)))
+      const starting = Effect.zipRight(Deferred.complete(started, daemons), Effect.never)
+      yield* Effect.fork(Deadline.make("1 second")(starting))
+      const daemon = yield* Deferred.await(started)
+      yield* TestClock.adjust("999 millis")
+      assert.isTrue(Option.isNone(yield* Fiber.poll(daemon)))
+      yield* TestClock.adjust("1 millis")
+      expect(failureOf(yield* Fiber.join(daemon))).toMatchObject({
+        _tag: "DeadlineExceeded",
+        limit: Duration.seconds(1)
+      })
     }))
 
   it("adds its refusal to the type and nothing else, and says what it is", () => {

@@ -199,6 +199,7 @@ describe("the standard policy as data", () => {
       ["RETRY_ATTEMPTS", "many"],
       ["RETRY_JITTER", "some"],
       ["BULKHEAD_LIMIT", "1.5"],
+      ["RETRY_FACTOR", "Infinity"],
       ["BUDGET", "mine"]
     ] as const
   ) {

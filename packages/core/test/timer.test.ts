@@ -19,7 +19,7 @@ const system = () => {
     advance: (millis: number) => {
       const end = now + millis
       for (;;) {
-        const next = [...running].filter(({ due }) => due <= end).sort((a, b) => a.due - b.due)[0]
+        const next = [...running].filter(({ due }) => due <= end).toSorted((a, b) => a.due - b.due)[0]
         if (next === undefined) break
         running.delete(next)
         now = next.due
@@ -99,6 +99,29 @@ describe("timers in line", () => {
     assert.deepStrictEqual(rung, ["a"])
     advance(1)
     assert.deepStrictEqual(rung, ["a", "c"])
+  })
+
+  it("rings in time although the clock is set back meanwhile, and so do those that come after", () => {
+    let back = 0
+    let now = 0
+    const running: Array<{ readonly due: number; readonly task: () => void }> = []
+    const timers = new Timers(() => now - back, (task, millis) => {
+      running.push({ due: now + millis, task })
+      return {}
+    }, () => now)
+    const rung: Array<number> = []
+    for (const at of [0, 20, 40, 60]) {
+      now = at
+      if (at === 40) back = 3_600_000
+      timers.after(100, () => rung.push(now))
+    }
+    for (now = 61; now < 300; now++) {
+      for (const timer of running.filter(({ due }) => due <= now)) {
+        running.splice(running.indexOf(timer), 1)
+        timer.task()
+      }
+    }
+    assert.deepStrictEqual(rung, [100, 120, 140, 160])
   })
 
   it("any of them, set and cancelled in any order, ring as a plain list of times would", () => {

@@ -8,6 +8,7 @@ import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
 import { clockOf } from "./call.ts"
 import type { AnyFiber, Leave } from "./gate.ts"
+import { OpenedStream } from "./opened.ts"
 import { after } from "./timer.ts"
 
 /**
@@ -45,7 +46,7 @@ const inPlace = (fiber: AnyFiber, millis: number, expire: () => unknown): Leave 
   })
   return (exit) => {
     cancel()
-    return us === undefined ? exit : overrun(fiber, us, () => failure ?? expire())
+    return us === undefined ? exit : overrun(fiber, us, exit, () => failure ?? expire())
   }
 }
 
@@ -53,14 +54,23 @@ const inPlace = (fiber: AnyFiber, millis: number, expire: () => unknown): Leave 
 const overrun = (
   fiber: AnyFiber,
   us: FiberId.FiberId,
+  exit: AnyExit,
   failure: () => unknown
 ): Effect.Effect<never, unknown> => {
   ours.delete(us)
   const others = without(fiber.getFiberRef(FiberRef.interruptedCause), us)
   return Effect.zipRight(
     FiberRef.set(FiberRef.interruptedCause, others),
-    Cause.isEmpty(others) ? Effect.suspend(() => Effect.fail(failure())) : Effect.failCause(others)
+    Cause.isEmpty(others) ? Effect.suspend(() => instead(exit, failure())) : Effect.failCause(others)
   )
+}
+
+/** Fails, where there may be an answer that came too late. Nobody is to read a stream then, so it ends here. */
+const instead = <E>(exit: AnyExit, failure: E): Effect.Effect<never, E> => {
+  const { value } = exit as { readonly value?: unknown }
+  return value instanceof OpenedStream
+    ? Effect.zipRight(value.end({ _tag: "Failed", error: failure, usage: value.usage() }), Effect.fail(failure))
+    : Effect.fail(failure)
 }
 
 /** The interruptions under way that are limits of ours, which say nothing of the caller. */
@@ -82,6 +92,9 @@ const raced = <A, E, R>(self: Effect.Effect<A, E, R>, millis: number, expire: ()
     Effect.raceWith(restore(self), Effect.interruptible(Effect.sleep(Duration.millis(millis))), {
       onSelfDone: (exit, timer) => Effect.zipRight(Fiber.interrupt(timer), exit),
       onOtherDone: (_, fiber) =>
-        Effect.flatMap(Effect.sync(expire), (failure) => Effect.zipRight(Fiber.interrupt(fiber), Effect.fail(failure)))
+        Effect.flatMap(
+          Effect.sync(expire),
+          (failure) => Effect.flatMap(Fiber.interrupt(fiber), (exit) => instead(exit, failure))
+        )
     })
   )

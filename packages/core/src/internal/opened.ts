@@ -117,7 +117,7 @@ const tellAll = (
     if (!Exit.isExit(told)) {
       return Effect.flatMap(Effect.exit(told), (exit) => tellAll(listeners, i + 1, ended, Exit.zipRight(all, exit)))
     }
-    if (Exit.isFailure(told)) all = Exit.zipRight(all, told)
+    if (Exit.isFailure(told)) all = Exit.zipRight(all, told as Exit.Exit<void>)
   }
   return all
 }

@@ -27,7 +27,8 @@ export const ofStream = (
         tell?.(result)
       })
     const once = Effect.flatMap(Effect.zipRight(asked, Effect.exit(pull)), answer)
-    return Effect.as(Effect.forkScoped(Effect.forever(once)), {
+    // Whoever opens it may not be interruptible, but closing the scope waits until this is gone.
+    return Effect.as(Effect.forkScoped(Effect.interruptible(Effect.forever(once))), {
       next: (tell: (result: Result) => void) => {
         done = tell
         const waker = wake

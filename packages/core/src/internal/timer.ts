@@ -35,6 +35,8 @@ export interface Handle {
 
 interface Entry {
   readonly due: number
+  /** The same on the clock that only runs. */
+  readonly runsOut: number
   readonly task: () => void
   before: Entry | undefined
   next: Entry | undefined
@@ -57,11 +59,17 @@ interface Line {
 export class Timers {
   private readonly lines = new Map<number, Line>()
   private readonly now: () => number
+  private readonly runs: () => number
   private readonly start: (task: () => void, millis: number) => Handle
 
-  constructor(now: () => number, start: (task: () => void, millis: number) => Handle) {
+  /**
+   * @param now the time of day, which may be set back
+   * @param runs a clock that is never set; what is due on either is due, so that nobody waits for an hour to come again
+   */
+  constructor(now: () => number, start: (task: () => void, millis: number) => Handle, runs: () => number = now) {
     this.now = now
     this.start = start
+    this.runs = runs
   }
 
   /** How many lines there are. */
@@ -70,7 +78,14 @@ export class Timers {
   }
 
   after(millis: number, task: () => void): () => void {
-    const entry: Entry = { due: this.now() + millis, task, before: undefined, next: undefined, waiting: true }
+    const entry: Entry = {
+      due: this.now() + millis,
+      runsOut: this.runs() + millis,
+      task,
+      before: undefined,
+      next: undefined,
+      waiting: true
+    }
     const line = this.lines.get(millis)
     if (line === undefined) {
       const fresh: Line = { millis, first: entry, last: entry, handle: {} }
@@ -90,7 +105,7 @@ export class Timers {
   private ring(line: Line): void {
     let error: unknown
     let failed = false
-    for (let entry = line.first; entry !== undefined && entry.due <= this.now(); entry = line.first) {
+    for (let entry = line.first; entry !== undefined && this.left(entry) <= 0; entry = line.first) {
       remove(line, entry)
       try {
         entry.task()
@@ -100,8 +115,12 @@ export class Timers {
       }
     }
     if (line.first === undefined) this.lines.delete(line.millis)
-    else line.handle = this.start(() => this.ring(line), Math.max(1, line.first.due - this.now()))
+    else line.handle = this.start(() => this.ring(line), Math.max(1, this.left(line.first)))
     if (failed) throw error
+  }
+
+  private left({ due, runsOut }: Entry): number {
+    return Math.min(due - this.now(), runsOut - this.runs())
   }
 }
 
@@ -119,9 +138,9 @@ const timers = globalValue(
   Symbol.for("perdure/timer/timers"),
   () =>
     new Timers(
-      // The time of day may be set, forwards or back; this only runs.
-      () => Math.floor(Number(live.unsafeCurrentTimeNanos()) / 1e6),
+      () => live.unsafeCurrentTimeMillis(),
       // @effect-diagnostics-next-line globalTimers:off
-      (task, millis) => globalThis.setTimeout(task, millis) as unknown as Handle
+      (task, millis) => globalThis.setTimeout(task, millis) as unknown as Handle,
+      () => Number(live.unsafeCurrentTimeNanos()) / 1e6
     )
 )
