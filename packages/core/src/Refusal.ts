@@ -74,7 +74,9 @@ export class DeadlineExceeded extends Schema.TaggedError<DeadlineExceeded>("perd
   override get message(): string {
     const limit = Duration.format(this.limit)
     return say(
-      this.reason === "passed" ? `did not answer within the ${limit} of the call` : `has too little time left of ${limit}`,
+      this.reason === "passed"
+        ? `did not answer within the ${limit} of the call`
+        : `has too little time left of ${limit}`,
       this
     )
   }
@@ -158,7 +160,9 @@ export class SpendLimitExceeded extends Schema.TaggedError<SpendLimitExceeded>("
     const window = this.window === "total" ? "in total" : `per ${this.window}`
     const estimate = this.estimate === undefined ? "" : `, and this may cost ${this.estimate}`
     return say(
-      `is not asked: ${this.used} of ${this.limit} ${this.currency} ${window} are spent${estimate}${after(this.retryAfter)}`,
+      `is not asked: ${this.used} of ${this.limit} ${this.currency} ${window} are spent${estimate}${
+        after(this.retryAfter)
+      }`,
       this
     )
   }

@@ -145,7 +145,8 @@ describe("messages", () => {
     PermissionDenied: "openai/gpt-4o does not allow this (HTTP 418): its own words",
     ModelNotFound: "openai/gpt-4o does not exist (HTTP 418): its own words",
     RequestTooLarge: "openai/gpt-4o does not take a request of this size (HTTP 418): its own words",
-    CircuitOpen: "openai/gpt-4o is not asked: circuit openai/gpt-4o is open, again in 1s 500ms (HTTP 418): its own words",
+    CircuitOpen:
+      "openai/gpt-4o is not asked: circuit openai/gpt-4o is open, again in 1s 500ms (HTTP 418): its own words",
     DeadlineExceeded: "openai/gpt-4o has too little time left of 20s (HTTP 418): its own words",
     QuotaExceeded:
       "openai/gpt-4o is not asked: no permit in tokens per minute, again in 1s 500ms (HTTP 418): its own words",
@@ -255,9 +256,14 @@ describe("O3: what arrived of an answer is in no log", () => {
 
 describe("types", () => {
   it("the union is that of the failures of one provider and the chain's", () => {
-    expectTypeOf<LlmError.LlmError>().toEqualTypeOf<LlmError.ProviderError | LlmError.Refusal | LlmError.AllTargetsFailed>()
+    expectTypeOf<LlmError.LlmError>().toEqualTypeOf<
+      LlmError.ProviderError | LlmError.Refusal | LlmError.AllTargetsFailed
+    >()
     expectTypeOf<LlmError.Tag>().toEqualTypeOf<keyof typeof samples>()
-    assert.strictEqual(new Set(all.map(({ _tag }) => _tag)).size, LlmError.ProviderError.members.length + LlmError.Refusal.members.length + 1)
+    assert.strictEqual(
+      new Set(all.map(({ _tag }) => _tag)).size,
+      LlmError.ProviderError.members.length + LlmError.Refusal.members.length + 1
+    )
   })
 
   it("a chain holds at least one failure, and never a chain", () => {
@@ -278,7 +284,9 @@ describe("constructors", () => {
 
 /** The fields that the error's class declares. */
 const fieldsOf = ({ _tag }: LlmError.LlmError) =>
-  [...LlmError.ProviderError.members, ...LlmError.Refusal.members, LlmError.AllTargetsFailed].find((member) => member._tag === _tag)?.fields ?? {}
+  [...LlmError.ProviderError.members, ...LlmError.Refusal.members, LlmError.AllTargetsFailed].find((member) =>
+    member._tag === _tag
+  )?.fields ?? {}
 
 /** The own fields of an error as plain data, to compare with another's. */
 function structure(error: LlmError.LlmError): object {

@@ -248,7 +248,7 @@ describe("Quota.make", () => {
       { queue: Number.NaN },
       { name: "" }
     ]
-    for (const options of bad) expect(() => Quota.make(options), JSON.stringify(options)).toThrow(InvalidOption)
+    for (const options of bad) expect(() => Quota.make(options)).toThrow(InvalidOption)
     expect(() => Quota.make({ perMinute: { requests: 0 } })).toThrow("Quota.make({ perMinute: { requests } })")
   })
 

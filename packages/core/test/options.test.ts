@@ -163,7 +163,7 @@ const rows: ReadonlyArray<Row> = [
     allowed: "\"RateLimited\", \"QuotaExhausted\", \"Overloaded\", \"ProviderUnavailable\", \"ConnectionFailed\", " +
       "\"TimedOut\", \"StreamInterrupted\", \"MalformedResponse\", \"InvalidRequest\", \"ContextLengthExceeded\", " +
       "\"ContentFiltered\", \"Unauthenticated\", \"PermissionDenied\", \"ModelNotFound\", \"RequestTooLarge\", " +
-        "\"CircuitOpen\", \"DeadlineExceeded\", \"QuotaExceeded\", \"BulkheadFull\", \"NoHealthyKey\", \"SpendLimitExceeded\"",
+      "\"CircuitOpen\", \"DeadlineExceeded\", \"QuotaExceeded\", \"BulkheadFull\", \"NoHealthyKey\", \"SpendLimitExceeded\"",
     bad: [["Sulking", "\"Sulking\""], ["rateLimited", "\"rateLimited\""], ["AllTargetsFailed", "\"AllTargetsFailed\""]],
     good: ["RateLimited", "RequestTooLarge"]
   },

@@ -193,7 +193,7 @@ describe("a quota's state", () => {
             assert.isAtMost(Quota.left(bucket, now), bucket.capacity)
           }
         }
-        for (const permit of held.reverse()) {
+        for (const permit of held.toReversed()) {
           state = Quota.settle(state, permit, { requests: 0, input: 0, output: 0 }, now)
         }
         held = []

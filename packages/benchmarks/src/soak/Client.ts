@@ -101,8 +101,7 @@ interface Seen {
 }
 
 /** The failure that ended it: of a chain the last one. */
-const last = (error: LlmError.LlmError): LlmError.TargetError =>
-  error._tag === "AllTargetsFailed" ? error.last : error
+const last = (error: LlmError.LlmError): LlmError.TargetError => error._tag === "AllTargetsFailed" ? error.last : error
 
 /** The plans of a target whose text begins with what was read. */
 const beginsWith = (plans: ReadonlyArray<Plan>, text: string) => plans.some((plan) => plan.text.startsWith(text))
