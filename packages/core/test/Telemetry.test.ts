@@ -116,6 +116,19 @@ describe("spans", () => {
       assert.strictEqual(named("chat gpt-4o").length, 0)
     }))
 
+  it.effect("O2: tell of a circuit that opens, in the call that opened it", () =>
+    Effect.gen(function*() {
+      const { install, named } = collector()
+      const breaker = yield* CircuitBreaker.make({ tripPolicy: CircuitBreaker.consecutive(1) })
+      const layer = scripted([unavailable()]).layer.pipe(LlmProvider.withPolicy(breaker))
+      yield* Effect.exit(install(LlmProvider.generate(ask).pipe(Effect.provide(layer))))
+      assert.deepStrictEqual(named("perdure.call")[0]?.events, [["perdure.breaker", 0, {
+        "perdure.circuit": "openai/gpt-4o",
+        "perdure.breaker.from": "closed",
+        "perdure.breaker.to": "open"
+      }]])
+    }))
+
   it.effect("O2: a provider's own spans are in the attempt's", () =>
     Effect.gen(function*() {
       const { install, spans } = collector()

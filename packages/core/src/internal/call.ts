@@ -302,6 +302,15 @@ export class Call {
     this.emit({ _tag: "Refused", at: now, target, because, retryAfter })
   }
 
+  /** A circuit breaker has changed the phase of a circuit. */
+  circuitChanged(circuit: string, from: string, to: string): void {
+    this.trace?.event("perdure.breaker", {
+      "perdure.circuit": circuit,
+      "perdure.breaker.from": from,
+      "perdure.breaker.to": to
+    })
+  }
+
   /** The failure with which a target cut this call's stream, if it did. */
   cutBy(target: Receipt.Target): LlmError.LlmError | undefined {
     return this.cuts.get(targetKey(target))

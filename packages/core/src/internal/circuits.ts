@@ -89,10 +89,11 @@ export const make = (
   const placeOf = (circuit: string) => `${settings.name}:${circuit}`
 
   /** Tells of a change of phase. */
-  const tell = (circuit: string, { after, before }: Change, at: number): Effect.Effect<unknown> => {
+  const tell = (fiber: AnyFiber, circuit: string, { after, before }: Change, at: number): Effect.Effect<unknown> => {
     if (before._tag === after._tag) return Exit.void
     if (after._tag === "Closed" || after._tag === "Isolated") drivers.delete(circuit)
     Gauges.breaker(circuit, phases[after._tag])
+    Call.live(fiber)?.circuitChanged(circuit, phases[before._tag], phases[after._tag])
     return PubSub.publish(changes, {
       circuit,
       at,
@@ -123,7 +124,7 @@ export const make = (
     })
     return then(asked, (change) =>
       then(
-        tell(circuit, change, now),
+        tell(fiber, circuit, change, now),
         () =>
           change.answer._tag === "Rejected"
             ? reject(fiber, subject, circuit, change.answer)
@@ -170,11 +171,12 @@ export const make = (
         defect = Exit.die(thrown)
       }
     }
-    const recorded = record(circuit, place, generation, result, Call.nowOf(fiber), undefined)
+    const recorded = record(fiber, circuit, place, generation, result, Call.nowOf(fiber), undefined)
     return recorded === Exit.void ? defect : then(recorded, () => defect)
   }
 
   const record = (
+    fiber: AnyFiber,
     circuit: string,
     place: string,
     generation: number,
@@ -190,15 +192,16 @@ export const make = (
       const change = store.unsafeModify(place, settle)
       // As nearly always.
       if ("before" in change && change.before._tag === change.after._tag) return Exit.void
-      return recorded(change, circuit, place, generation, result, now)
+      return recorded(fiber, change, circuit, place, generation, result, now)
     }
     return then(
       store.modify(place, settle),
-      (change) => recorded(change, circuit, place, generation, result, now)
+      (change) => recorded(fiber, change, circuit, place, generation, result, now)
     )
   }
 
   const recorded = (
+    fiber: AnyFiber,
     change: Breaker.State | Change,
     circuit: string,
     place: string,
@@ -207,10 +210,10 @@ export const make = (
     now: number
   ): Effect.Effect<void> =>
     "before" in change
-      ? Effect.asVoid(tell(circuit, change, now))
+      ? Effect.asVoid(tell(fiber, circuit, change, now))
       : then(
         durationOf(circuit, Breaker.openingsOf(change) + 1, now),
-        (openFor) => record(circuit, place, generation, result, now, openFor)
+        (openFor) => record(fiber, circuit, place, generation, result, now, openFor)
       )
 
   const durationOf = (circuit: string, openings: number, now: number): Effect.Effect<number> => {
@@ -264,7 +267,9 @@ export const make = (
           return [{ before, after }, after]
         })
       )
-      return Effect.uninterruptible(Effect.asVoid(Effect.flatMap(changed, (change) => tell(circuit, change, now))))
+      return Effect.uninterruptible(
+        Effect.asVoid(Effect.flatMap(changed, (change) => tell(fiber, circuit, change, now)))
+      )
     })
 
   const methods: Omit<Service, keyof Policy.Policy> = {
