@@ -18,6 +18,7 @@ import * as Call from "./internal/call.ts"
 import { type Gate, settling, stay } from "./internal/gate.ts"
 import * as Gauges from "./internal/gauges.ts"
 import { localOf } from "./internal/local.ts"
+import { Memory } from "./internal/memory.ts"
 import * as Pipeline from "./internal/pipeline.ts"
 import * as Policy from "./Policy.ts"
 import type { Target } from "./Receipt.ts"
@@ -258,11 +259,10 @@ const build = (first: Settings.Checked, store: BudgetStore.Service): Service => 
   const placeOf = (key: string | undefined) =>
     key === undefined ? `${settings.name}:process` : `${settings.name}:target:${key}`
 
-  const immediate = Internal.immediates.get(store)
   /** What is changed at once is changed when this is called: call it where its effect is run. */
-  const modify: BudgetStore.Service["modify"] = immediate === undefined
-    ? (key, f) => store.modify(key, f)
-    : (key, f) => Exit.succeed(immediate(key, f))
+  const modify: BudgetStore.Service["modify"] = store instanceof Memory
+    ? (key, f) => Exit.succeed(store.step(key, f))
+    : (key, f) => store.modify(key, f)
 
   const take = (bucket: Settings.Bucket | undefined, key: string | undefined, amount: number, now: number) =>
     bucket === undefined || amount === 0 ? Exit.succeed(true) : modify(

@@ -6,7 +6,8 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { type Immediate, immediates, type State as BucketState } from "./internal/budget.ts"
+import type { State as BucketState } from "./internal/budget.ts"
+import { Memory } from "./internal/memory.ts"
 
 /**
  * One bucket, as plain data that survives `JSON.stringify`. Its fields are for the budget; a store only keeps it.
@@ -50,18 +51,7 @@ export class BudgetStore extends Context.Tag("perdure/BudgetStore")<BudgetStore,
  * @since 0.1.0
  * @category constructors
  */
-export const memory: Effect.Effect<Service> = Effect.sync(() => {
-  const buckets = new Map<string, State>()
-  const modify: Immediate = (key, f) => {
-    const before = buckets.get(key)
-    const [result, after] = f(before)
-    if (after !== before) buckets.set(key, after)
-    return result
-  }
-  const store: Service = { modify: (key, f) => Effect.sync(() => modify(key, f)) }
-  immediates.set(store, modify)
-  return store
-})
+export const memory: Effect.Effect<Service> = Effect.sync(() => new Memory<State>())
 
 /**
  * A layer of {@link memory}: budgets built with it share their buckets, also when they are replaced while running.

@@ -7,6 +7,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { State as BreakerState } from "./internal/breaker.ts"
+import { Memory } from "./internal/memory.ts"
 
 /**
  * One circuit, as plain data that survives `JSON.stringify`. Its fields are for the breaker; a store only keeps it.
@@ -64,18 +65,8 @@ export class CircuitStore extends Context.Tag("perdure/CircuitStore")<CircuitSto
  * @category constructors
  */
 export const memory: Effect.Effect<Service> = Effect.sync(() => {
-  const circuits = new Map<string, State>()
-  const unsafeModify = <A>(key: string, f: Change<A>): A => {
-    const before = circuits.get(key)
-    const [result, after] = f(before)
-    if (after !== before) circuits.set(key, after)
-    return result
-  }
-  return {
-    peek: (key) => circuits.get(key),
-    modify: (key, f) => Effect.sync(() => unsafeModify(key, f)),
-    unsafeModify
-  }
+  const circuits = new Memory<State>()
+  return { peek: circuits.peek, modify: circuits.modify, unsafeModify: (key, f) => circuits.step(key, f) }
 })
 
 /**

@@ -6,8 +6,8 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { Memory } from "./internal/memory.ts"
 import type { State as QuotaState } from "./internal/quota.ts"
-import { Memory } from "./internal/quotaMemory.ts"
 
 /**
  * What one key has used, as plain data that survives `JSON.stringify`. Its fields are for the quota; a store only keeps it.
@@ -53,7 +53,7 @@ export class QuotaStore extends Context.Tag("perdure/QuotaStore")<QuotaStore, Se
  * @since 0.1.0
  * @category constructors
  */
-export const memory: Effect.Effect<Service> = Effect.sync(() => new Memory())
+export const memory: Effect.Effect<Service> = Effect.sync(() => new Memory<State>())
 
 /**
  * A layer of {@link memory}: quotas built with it share what is used, also when they are replaced while running.

@@ -84,11 +84,15 @@ describe("Policy.standard", () => {
       expect(failure.receipt).toMatchObject({ attempts: [], refusals: [{ because: "CircuitOpen", target: openAi }] })
     }))
 
-  it.effect("E3: costs a call that succeeds at once no fiber and no timer of the clock's", () =>
+  it.live("E3: runs a call in the caller's own fiber, with all its policies and time limits", () =>
     Effect.gen(function*() {
-      const policy = yield* Policy.standard({ attempt: false, deadline: false })
-      const before = yield* Effect.fiberId
-      assert.deepStrictEqual(yield* policy(Effect.fiberId), before)
+      const policy = yield* Policy.standard({ quota: {} })
+      assert.strictEqual(yield* policy(Effect.fiberId), yield* Effect.fiberId)
+      const layer = Standard.layer([
+        LlmProvider.layer({ ...openAi, generate: () => Effect.map(Effect.fiberId, (id) => answer(String(id))) })
+      ])
+      const { text } = yield* Effect.provide(ask, layer)
+      assert.strictEqual(text, String(yield* Effect.fiberId))
     }))
 })
 

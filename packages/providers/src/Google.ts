@@ -70,6 +70,16 @@ export interface Options {
   /** How many tokens the model's context window holds, so that a fallback can find one that is large enough. */
   readonly contextWindow?: number | undefined
   /**
+   * Whether the model takes tools. A fallback passes over one that does not, where a request has any.
+   * @default not known, and so asked
+   */
+  readonly tools?: boolean | undefined
+  /**
+   * Whether the model takes images; as `tools`.
+   * @default not known, and so asked
+   */
+  readonly images?: boolean | undefined
+  /**
    * The provider's short name: in failures and receipts, and as the key of a request's `extras`. These are merged into
    * the body, field by field down to the lists, and win. Signatures are marked with it and go back to no layer of another
    * name.

@@ -107,6 +107,16 @@ export interface Options {
   /** How many tokens the model's context window holds, so that a fallback can find one that is large enough. */
   readonly contextWindow?: number | undefined
   /**
+   * Whether the model takes tools. A fallback passes over one that does not, where a request has any.
+   * @default not known, and so asked
+   */
+  readonly tools?: boolean | undefined
+  /**
+   * Whether the model takes images; as `tools`.
+   * @default not known, and so asked
+   */
+  readonly images?: boolean | undefined
+  /**
    * The provider's short name: in failures and receipts, and as the key of a request's `extras` that are put into the
    * body, over everything else in it. Encrypted reasoning is marked with it and goes back to no layer of another name, so
    * give names of their own to servers and organizations that cannot read each other's. With `azure` and without a name,

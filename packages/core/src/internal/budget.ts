@@ -129,12 +129,6 @@ export interface Repeat {
   readonly now: number
 }
 
-/** Changes a bucket at once. */
-export type Immediate = <A>(key: string, f: (state: State | undefined) => readonly [A, State]) => A
-
-/** The stores of this process, which need no effect to be changed: most calls end with a deposit. */
-export const immediates = new WeakMap<object, Immediate>()
-
 /** A budget, as it is asked on behalf of one use of it. */
 export interface Account {
   readonly withdraw: (use: Ambient, repeat: Repeat) => Effect.Effect<boolean>

@@ -12,13 +12,13 @@ import * as LlmError from "../LlmError.ts"
 import type * as Policy from "../Policy.ts"
 import * as Breaker from "./breaker.ts"
 import * as Call from "./call.ts"
-import { refuse } from "./ended.ts"
 import { type AnyFiber, type Gate, type Leave, stay, through } from "./gate.ts"
 import * as Gauges from "./gauges.ts"
 import { type LastResort, localOf } from "./local.ts"
 import { type Ended, endedOf, OpenedStream } from "./opened.ts"
 import { type Driver, next } from "./openings.ts"
 import * as Pipeline from "./pipeline.ts"
+import { refuse } from "./refuse.ts"
 
 /** Options that have been checked. */
 export interface Checked extends Breaker.Settings {

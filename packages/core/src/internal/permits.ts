@@ -5,8 +5,8 @@ import type { Subject } from "../Policy.ts"
 import { Permits, Place } from "./bulkhead.ts"
 import * as Call from "./call.ts"
 import { deadlineOf } from "./deadline.ts"
-import { refuse } from "./ended.ts"
 import type { AnyFiber, Restore } from "./gate.ts"
+import { refuse } from "./refuse.ts"
 import { after } from "./timer.ts"
 
 type Answer = Effect.Effect<void, LlmError.BulkheadFull>

@@ -1,7 +1,6 @@
 /** What a fallback knows of each of its targets. */
-import * as Effect from "effect/Effect"
 import type { Classifier } from "../Disposition.ts"
-import { InvalidRequest, is, type LlmError, update } from "../LlmError.ts"
+import { InvalidRequest, is, update } from "../LlmError.ts"
 import type { Service, TargetInfo } from "../LlmProvider.ts"
 import type { LlmRequest } from "../LlmRequest.ts"
 import type { Asked } from "./asking.ts"
@@ -116,6 +115,3 @@ export const begin = (
     }
   }
 }
-
-/** The effect of asking a target. */
-export type Ask<A, R> = (raw: Raw) => Effect.Effect<A, LlmError, R>

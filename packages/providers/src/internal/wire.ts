@@ -71,6 +71,8 @@ export interface Options {
   readonly provider: string
   readonly model: string
   readonly contextWindow: number | undefined
+  readonly tools: boolean | undefined
+  readonly images: boolean | undefined
   readonly timeouts: Timeouts.Checked
   /** Where the requests go. */
   readonly url: URL
@@ -183,6 +185,8 @@ export const service = (dialect: Dialect, options: Options): LlmProvider.Service
   return LlmProvider.make(defined({
     ...target,
     contextWindow,
+    tools: options.tools,
+    images: options.images,
     server: serverOf(options.url),
     limits: Timeouts.ofStreams(timeouts),
     generate: (request: LlmRequest) =>

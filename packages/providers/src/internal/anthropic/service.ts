@@ -46,6 +46,8 @@ export const make = (settings: Settings) =>
       provider: name,
       model,
       contextWindow,
+      tools: settings.tools,
+      images: settings.images,
       timeouts,
       url: base,
       client,

@@ -13,6 +13,8 @@ export interface Settings {
   readonly name: string
   readonly maxOutputTokens: number
   readonly contextWindow: number | undefined
+  readonly tools: boolean | undefined
+  readonly images: boolean | undefined
   readonly headers: Readonly<Record<string, string>>
   /** The values of the headers that the program gives. */
   readonly secrets: ReadonlyArray<string>
@@ -54,6 +56,8 @@ export const check = (options: Anthropic.Options, defaults: Defaults): Settings 
     maxOutputTokens: maxOutputTokens === undefined
       ? defaults.maxOutputTokens
       : Options.integer(option("maxOutputTokens"), maxOutputTokens, 1),
+    tools: options.tools,
+    images: options.images,
     contextWindow: contextWindow === undefined ? undefined : Options.integer(option("contextWindow"), contextWindow, 1),
     headers: {
       "anthropic-version": Check.header(option("version"), version ?? defaults.version),

@@ -27,6 +27,8 @@ export interface Settings {
   readonly baseUrl: URL | undefined
   readonly headers: Readonly<Record<string, string>>
   readonly contextWindow: number | undefined
+  readonly tools: boolean | undefined
+  readonly images: boolean | undefined
   readonly timeouts: Timeouts.Checked
   readonly transformClient: NonNullable<Google.Options["transformClient"]>
 }
@@ -42,6 +44,8 @@ export const check = (options: Google.Options): Settings => {
     apiKey,
     baseUrl: baseUrl === undefined ? undefined : Check.address(option("baseUrl"), baseUrl),
     headers: Check.headers(option("headers"), headers ?? {}),
+    tools: options.tools,
+    images: options.images,
     contextWindow: contextWindow === undefined ? undefined : Options.integer(option("contextWindow"), contextWindow, 1),
     timeouts: Check.timeouts(option("timeouts"), options.timeouts),
     transformClient: options.transformClient ?? ((client) => client)
@@ -99,6 +103,8 @@ export const make = (settings: Settings, defaultBaseUrl: string) =>
       provider: name,
       model,
       contextWindow,
+      tools: settings.tools,
+      images: settings.images,
       timeouts,
       url: base,
       client,

@@ -58,6 +58,8 @@ export const make = (settings: Settings) =>
       provider: name,
       model,
       contextWindow,
+      tools: settings.tools,
+      images: settings.images,
       timeouts,
       url: new URL(url),
       client,

@@ -39,6 +39,8 @@ export interface Settings {
   readonly signer: string
   readonly api: "chat" | "responses"
   readonly contextWindow: number | undefined
+  readonly tools: boolean | undefined
+  readonly images: boolean | undefined
   readonly headers: Readonly<Record<string, string>>
   readonly streamUsage: boolean
   readonly seedField: "seed" | "random_seed"
@@ -126,6 +128,8 @@ export const check = (options: OpenAi.Options, server: Server): Settings => {
     name,
     signer: options.name === undefined && azure !== undefined ? "azure" : name,
     api,
+    tools: options.tools,
+    images: options.images,
     contextWindow: contextWindow === undefined ? undefined : Options.integer(option("contextWindow"), contextWindow, 1),
     headers: {
       ...(organization === undefined
