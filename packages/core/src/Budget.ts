@@ -137,7 +137,7 @@ export interface Service extends Policy.Policy {
     readonly target?: number | undefined
     readonly process?: number | undefined
   }>
-  /** Replaces all options, with defaults for those not given. Buckets keep what they hold, as far as it still fits. */
+  /** Replaces all options but the name, with defaults for those not given. Buckets keep what they hold, as far as it still fits. */
   readonly reconfigure: (options: Options) => Effect.Effect<void>
 }
 
@@ -366,7 +366,7 @@ const build = (first: Settings.Checked, store: BudgetStore.Service): Service => 
         return Effect.all({ target: levelOf(target, key), process: levelOf(process, undefined) })
       }),
     reconfigure: (options) => {
-      const checked = Settings.check(options)
+      const checked = Settings.check({ ...options, name: first.name })
       return Effect.sync(() => {
         settings = checked
       })

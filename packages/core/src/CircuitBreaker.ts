@@ -143,7 +143,7 @@ export interface Service extends Policy.Policy<unknown, LlmError.CircuitOpen> {
    */
   readonly transitions: Stream.Stream<Transition>
   /**
-   * Replaces all options, with defaults for those not given. Circuits stay in their phase; a rule that looks at the same
+   * Replaces all options but the name, with defaults for those not given. Circuits stay in their phase; a rule that looks at the same
    * window keeps what it has seen.
    */
   readonly reconfigure: (options: Options) => Effect.Effect<void>
@@ -156,7 +156,7 @@ export interface Service extends Policy.Policy<unknown, LlmError.CircuitOpen> {
 export class CircuitBreaker extends Context.Tag("perdure/CircuitBreaker")<CircuitBreaker, Service>() {}
 
 /**
- * The defaults of {@link Options} that are numbers. Five failures in a row and 30 s are Envoy's outlier detection, one
+ * The defaults of {@link Options}. Five failures in a row and 30 s are Envoy's outlier detection, one
  * probe is what Polly lets through, and 10 minutes is the longest that the SDKs of OpenAI and Anthropic wait for an answer.
  *
  * @since 0.1.0

@@ -22,8 +22,8 @@ import type { Policy, Subject } from "./Policy.ts"
  * Gives what it is put around a time. When it is up, all inside is interrupted, and `DeadlineExceeded` follows when that
  * has let go; it says whether a request was under way (`sent`).
  *
- * Policies inside know the time: a retry starts no wait that would end at it or past it, a quota and a bulkhead refuse at
- * once what could not be admitted in time, a fallback may pass over a target that is usually too slow. Of deadlines inside
+ * Policies inside know the time: a retry starts no wait that would end at it or past it, a quota refuses at once what
+ * could not be admitted in time, a bulkhead at the deadline, a fallback may pass over a target that is usually too slow. Of deadlines inside
  * one another the nearest counts. Around a stream it is the time to the first output; with `whenCut: "buffer"`, and so
  * with `via: "stream"`, that is the whole answer.
  *

@@ -5,7 +5,7 @@
  * @since 0.1.0
  */
 import * as Duration from "effect/Duration"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import * as Disposition from "./Disposition.ts"
 import * as Call from "./internal/call.ts"
 import * as Internal from "./internal/hedge.ts"
@@ -54,7 +54,8 @@ export interface Options {
    */
   readonly most?: number | undefined
   /**
-   * What failures deserve: one that is worth another try starts it at once, any other ends the race.
+   * What failures deserve: one that is worth another try starts it at once, one that nothing
+   * can mend ends the race, any other waits for the tries under way.
    * @default Disposition.classify
    */
   readonly classify?: Disposition.Classifier | undefined
@@ -147,7 +148,10 @@ export const services = (services: readonly [Service, ...Array<Service>], option
   const combine = (failures: ReadonlyArray<LlmError.LlmError>, last: LlmError.LlmError): LlmError.LlmError =>
     failures.length < 2 ? last : failures.slice(1).reduce((all, one) => LlmError.both(all, one), failures[0] ?? last)
   const run = <A, R>(idempotent: boolean, ask: (raw: Raw) => Effect.Effect<A, LlmError.LlmError, R>) => {
-    const way = (service: Service) => ({ ask: ask(rawOf(service)), target: targetsOf(service)[0] })
+    const way = (service: Service) => ({
+      ask: Effect.suspend(() => ask(rawOf(service))),
+      target: targetsOf(service)[0]
+    })
     if (!idempotent || most === 1) return ask(rawOf(first))
     return Race.run(settings, [way(first), ...rest.map(way)], most, combine)
   }

@@ -90,7 +90,7 @@ export interface Options {
 }
 
 /**
- * The defaults of {@link Options} that are numbers. 30 s is how long the gateway of the AICredits article on retries (3
+ * How long a key is benched by default. 30 s is how long the gateway of the AICredits article on retries (3
  * April 2026) skips an unhealthy key.
  *
  * @since 0.1.0

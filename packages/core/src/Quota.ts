@@ -272,7 +272,7 @@ const build = (store: Context.Tag.Service<typeof QuotaStore>, first: Checked): S
     {
       status: (key = "default") =>
         Effect.withFiberRuntime<Status>((fiber) => {
-          const line = lineOf(key)
+          const line = lines.get(key) ?? new Line(`${first.name}/${key}`)
           return Effect.map(store.get(line.key), (state) => {
             const at = clock(fiber)
             return statusOf(Pure.fit(current.settings, state, at), line, at)

@@ -291,3 +291,14 @@ describe("E1: options", () => {
     expect(() => Budget.make({ process: { capacity: 1_000_000, perSecond: 1_000_000 } })).not.toThrow()
   })
 })
+
+it.effect("a budget that is reconfigured keeps its name, and so its buckets", () =>
+  Effect.gen(function*() {
+    const bucket = { capacity: 10, ratio: 0, perSecond: 0 }
+    const budget = yield* Budget.make({ name: "eu", target: bucket, process: "none" })
+    yield* budget(Budget.withdraw("retry"))
+    const before = yield* budget.balance("default")
+    assert.strictEqual(before.target, 9)
+    yield* budget.reconfigure({ target: bucket, process: "none" })
+    assert.deepStrictEqual(yield* budget.balance("default"), before)
+  }))

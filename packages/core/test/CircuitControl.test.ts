@@ -275,3 +275,11 @@ describe("E1: options", () => {
     )
   })
 })
+
+it.effect("a breaker that is reconfigured keeps its name, and so its circuits", () =>
+  Effect.gen(function*() {
+    const breaker = yield* CircuitBreaker.make({ name: "eu" })
+    yield* breaker.isolate("c")
+    yield* breaker.reconfigure({ probes: 2 })
+    assert.strictEqual((yield* breaker.state("c")).phase, "isolated")
+  }))

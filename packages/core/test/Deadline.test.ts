@@ -52,6 +52,17 @@ describe("Deadline", () => {
       }
     }))
 
+  it.effect("R4: a retry with a time of its own obeys the nearer of the two", () =>
+    Effect.gen(function*() {
+      for (const [within, calls] of [["2 minutes", 2], ["25 seconds", 1]] as const) {
+        const provider = scripted([unavailable()])
+        const retry = Policy.retry(Retry.constant("40 seconds").pipe(Retry.within(within)))
+        const { elapsed } = yield* run(provider.service.generate(ask).pipe(Policy.compose(minute, retry)))
+        assert.strictEqual(provider.calls.length, calls)
+        assert.isBelow(elapsed, 60_000)
+      }
+    }))
+
   it.effect("R3: a Retry-After past it fails at once, so that a fallback can start now", () =>
     Effect.gen(function*() {
       const first = scripted([rateLimited("20 seconds")])

@@ -4,7 +4,7 @@
 import { assert, describe, expect, expectTypeOf, it } from "@effect/vitest"
 import { Config, ConfigError, Context, Duration, Effect, Layer, TestClock } from "effect"
 import { Call, Disposition, InvalidOption, KeyPool, LlmError, LlmProvider, LlmRequest, Policy, Retry } from "perdure"
-import { answer, openAi, rateLimited, scripted, type Step, unavailable } from "./support/provider.ts"
+import { answer, failureOf, openAi, rateLimited, scripted, type Step, unavailable } from "./support/provider.ts"
 
 const ask = LlmRequest.make("hello")
 const refused = new LlmError.Unauthenticated(openAi)
@@ -278,3 +278,13 @@ describe("E1: options of a pool", () => {
     expect(misuses).toBeTypeOf("function")
   })
 })
+
+it.effect("F5: a key may have any label, also one that objects have by nature", () =>
+  Effect.gen(function*() {
+    const service = scripted([new LlmError.Unauthenticated(openAi), answer("hi")]).service
+    const pool = KeyPool.make([{ label: "constructor", service }])
+    assert.strictEqual(failureOf(yield* Effect.exit(pool.generate(LlmRequest.make("x"))))._tag, "Unauthenticated")
+    yield* TestClock.adjust("30 seconds")
+    yield* pool.generate(LlmRequest.make("x"))
+    yield* pool.generate(LlmRequest.make("x"))
+  }))

@@ -23,7 +23,7 @@ it.effect("O2: a breaker tells where its circuit is", () =>
       key: () => "gauged",
       openDuration: "1 second"
     })
-    const state = () => gauge("perdure.breaker.state", "gauged")
+    const state = () => gauge("perdure.breaker.state", "default:gauged")
     yield* Effect.ignore(breaker(down))
     assert.strictEqual(state(), 2)
     yield* TestClock.adjust("1 second")

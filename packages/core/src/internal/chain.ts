@@ -159,6 +159,7 @@ export class Chain<K extends Kind> {
     const left = given.at - now
     const isSlow = (target: Target) => this.isTooSlow(target, left, now)
     const slow = this.rest.filter((target) => this.mayFollow(target) && isSlow(target))
+    if (slow.length === 0) return
     const kept = slow.length === this.rest.length && this.past.every(({ asked }) => !asked)
       ? slow[Selection.byLatency(this.factsOf(slow, now))[0] ?? 0]
       : undefined

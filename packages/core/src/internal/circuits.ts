@@ -92,7 +92,7 @@ export const make = (
   const tell = (fiber: AnyFiber, circuit: string, { after, before }: Change, at: number): Effect.Effect<unknown> => {
     if (before._tag === after._tag) return Exit.void
     if (after._tag === "Closed" || after._tag === "Isolated") drivers.delete(circuit)
-    Gauges.breaker(circuit, phases[after._tag])
+    Gauges.breaker(placeOf(circuit), phases[after._tag])
     Call.live(fiber)?.circuitChanged(circuit, phases[before._tag], phases[after._tag])
     return PubSub.publish(changes, {
       circuit,
@@ -279,7 +279,7 @@ export const make = (
     reset: (circuit) => change(circuit, Breaker.reset),
     transitions: Stream.fromPubSub(changes),
     reconfigure: (options) => {
-      const checked = check(options)
+      const checked = check({ ...options, name: first.name })
       return Effect.sync(() => {
         if (checked.openFor !== settings.openFor) drivers.clear()
         settings = checked

@@ -31,9 +31,13 @@ export interface Key {
 
 const well: Domain = { health: Health.healthy, limitedUntil: 0 }
 
-const keyOf = (self: Pool, { label }: Key): Health.Health => self.keys[label] ?? Health.healthy
+// Labels are anybody's words, `constructor` among them.
+const of = <A>(all: Readonly<Record<string, A>>, name: string): A | undefined =>
+  Object.hasOwn(all, name) ? all[name] : undefined
 
-const domainOf = (self: Pool, { domain }: Key): Domain => self.domains[domain] ?? well
+const keyOf = (self: Pool, { label }: Key): Health.Health => of(self.keys, label) ?? Health.healthy
+
+const domainOf = (self: Pool, { domain }: Key): Domain => of(self.domains, domain) ?? well
 
 /** From when on a key may be asked; that is now or earlier when it may. */
 export const backAt = (self: Pool, key: Key, now: number): number => {
@@ -81,7 +85,8 @@ export const eventOf = (ended: Ended, classify: Classifier): Event => {
   if (ended._tag === "Answered" || (ended._tag === "Interrupted" && ended.streamed)) return { _tag: "Answered" }
   if (ended._tag !== "Failed" || !is(ended.error)) return { _tag: "Nothing" }
   const { blame, pace } = classify(ended.error)
-  const wait = ended.error.retryAfter === undefined ? 0 : Duration.toMillis(ended.error.retryAfter)
+  const { retryAfter } = ended.error
+  const wait = retryAfter === undefined || !Duration.isFinite(retryAfter) ? 0 : Duration.toMillis(retryAfter)
   // A quota for which no wait has a pace is one that waiting does not fill.
   if (blame === "quota") return { _tag: pace === undefined ? "Exhausted" : "Limited", wait }
   return blame === "key" ? { _tag: "KeyRefused" } : { _tag: "Nothing" }

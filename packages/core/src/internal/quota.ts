@@ -5,6 +5,7 @@
  * is left but what is owed, and since when. A unit owes `period`, every millisecond repays `amount`, so all of it is whole
  * numbers, and no rounding adds up however long it runs.
  */
+import { typicalOutput } from "./tokens.ts"
 
 export const units = ["requests", "tokens", "inputTokens", "outputTokens"] as const
 
@@ -59,9 +60,6 @@ export interface Ask {
   readonly input: number | undefined
   readonly output: number | undefined
 }
-
-/** The tokens of an answer that nothing is known of yet: a page of text. */
-export const typicalOutput = 500
 
 /** The weight of the newest answer in the learned means: 1/8, as for round trips in RFC 6298. */
 const weight = 1 / 8

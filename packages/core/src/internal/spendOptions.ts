@@ -5,7 +5,7 @@ import * as Check from "../Options.ts"
 import type { Step, Subject } from "../Policy.ts"
 import { nanosOf, unitsOf } from "./cost.ts"
 import * as Pure from "./spend.ts"
-import { inputTokens } from "./tokens.ts"
+import { inputTokens, typicalOutput } from "./tokens.ts"
 
 /** What may be spent in one window, in units of the prices' currency. */
 export interface Limit {
@@ -88,9 +88,6 @@ export interface Checked {
 
 /** Sums of billionths are exact up to here. */
 const mostUnits = 9e6
-
-/** The tokens of an answer that nothing is known of: a page of text, as for quotas. */
-const typicalOutput = 500
 
 const minute = 60_000
 const hour = 60 * minute

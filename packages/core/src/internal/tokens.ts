@@ -71,3 +71,6 @@ export const inputTokens = (request: LlmRequest): number => {
   if (request.responseFormat?._tag === "JsonSchema") count += jsonLength(request.responseFormat.schema)
   return Math.ceil(count / charactersPerToken) + fixed
 }
+
+/** The tokens of an answer that nothing is known of yet: a page of text. */
+export const typicalOutput = 500
