@@ -17,7 +17,6 @@ import * as Settings from "./internal/budgetOptions.ts"
 import * as Call from "./internal/call.ts"
 import { type Gate, settling, stay } from "./internal/gate.ts"
 import * as Gauges from "./internal/gauges.ts"
-import { localOf } from "./internal/local.ts"
 import { Memory } from "./internal/memory.ts"
 import * as Pipeline from "./internal/pipeline.ts"
 import * as Policy from "./Policy.ts"
@@ -325,8 +324,7 @@ const build = (first: Settings.Checked, store: BudgetStore.Service): Service => 
     return Exit.isExit(first) ? second() : Effect.flatMap(first, second)
   }
 
-  const gate: Gate = (fiber, subject) => {
-    const local = localOf(fiber)
+  const gate: Gate = ({ fiber, local, subject }) => {
     const outer = local.budget
     for (let around = outer; around !== undefined; around = around.outer) if (around.of === account) return stay
     const use: Internal.Ambient = { of: account, outer, paid: 0, counted: false }

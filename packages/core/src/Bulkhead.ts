@@ -413,7 +413,7 @@ const build = <O, S, C extends Checked<S>>(
   let settings = first
   const current = () => settings
   const slots = new Slots<S>()
-  const gate: Gate = (fiber, subject, restore) => {
+  const gate: Gate = ({ fiber, restore, subject }) => {
     const key = settings.key(subject)
     const slot = slots.find(key) ?? slots.add(key, settings.fresh(Call.nowOf(fiber)))
     if (slot.permits.enter()) return leave(slot, fiber, current)

@@ -11,7 +11,6 @@ import * as Call from "./internal/call.ts"
 import { deadlineOf } from "./internal/deadline.ts"
 import { type AnyFiber, type Gate, stay } from "./internal/gate.ts"
 import { limit as limitOf } from "./internal/limit.ts"
-import { localOf } from "./internal/local.ts"
 import * as Pipeline from "./internal/pipeline.ts"
 import { refuse } from "./internal/refuse.ts"
 import * as LlmError from "./LlmError.ts"
@@ -62,8 +61,8 @@ export const remaining: Effect.Effect<Option.Option<Duration.Duration>> = Effect
 
 const gate = (limit: Duration.Duration): Gate => {
   const millis = Duration.toMillis(limit)
-  return (fiber, subject) => {
-    const local = localOf(fiber)
+  return (passing) => {
+    const { fiber, local, subject } = passing
     const before = local.deadline
     const outer = deadlineOf(fiber)
     const now = Call.nowOf(fiber)
@@ -88,7 +87,7 @@ const gate = (limit: Duration.Duration): Gate => {
     const restored = (exit: Exit.Exit<any, any>) => {
       local.deadline = before
       deadline.over = true
-      return leave(exit)
+      return leave(exit, passing)
     }
     return leave.apart === undefined ? restored : Object.assign(restored, { apart: leave.apart })
   }

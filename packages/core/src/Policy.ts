@@ -136,7 +136,7 @@ export const compose: {
 export const retry = <E>(policy: Retry.Retry<E>): Policy<E> =>
   Pipeline.policy<E, never>([{ name: "retry", settings: Retry.describe(policy) }], [
     Pipeline.gate(CallInternal.track),
-    Pipeline.loop(Retrying.run(policy.spec, policy[Retry.TypeId]))
+    Pipeline.gate(Retrying.gate(policy.spec, policy[Retry.TypeId]))
   ])
 
 /**
@@ -160,8 +160,8 @@ export const timeout = (duration: Duration.DurationInput): Policy<unknown, Timed
 
 const timeoutGate = (limit: Duration.Duration): Gate => {
   const millis = Duration.toMillis(limit)
-  return (fiber) => {
-    const call = CallInternal.live(fiber)
+  return ({ fiber, local }) => {
+    const call = CallInternal.liveIn(local)
     const before = call?.attempts.length ?? 0
     /** The failure, which the attempts that it interrupts are told before they end. */
     const expire = () => {

@@ -158,7 +158,7 @@ const build = (store: Context.Tag.Service<typeof QuotaStore>, first: Checked): S
   ): Effect.Effect<B, E> =>
     store instanceof Memory ? use(store.step(key, f)) : Effect.flatMap(store.modify(key, f), use)
 
-  const enter: Gate = (fiber, subject, restore) => {
+  const enter: Gate = ({ fiber, restore, subject }) => {
     const at = clock(fiber)
     const line = lineOf(current.key(subject))
     const ask = current.ask(subject)

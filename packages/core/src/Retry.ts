@@ -23,7 +23,7 @@ import * as Disposition from "./Disposition.ts"
 import * as Backoff from "./internal/backoff.ts"
 import { track } from "./internal/call.ts"
 import { through } from "./internal/gate.ts"
-import { initial, millisOr, next, type Parts, run, type State } from "./internal/retry.ts"
+import { gate, initial, millisOr, next, type Parts, type State } from "./internal/retry.ts"
 import * as LlmError from "./LlmError.ts"
 import * as Options from "./Options.ts"
 import { Bases, Exponential, FromSchedule, Jitter, RetrySpec } from "./RetrySpec.ts"
@@ -358,7 +358,7 @@ export const retry: {
 } = dual(
   2,
   <A, E, R>(self: Effect.Effect<A, E, R>, policy: Retry<E>): Effect.Effect<A, E, R> =>
-    through([track, { loop: run(policy.spec, policy[TypeId]) }], self, undefined)
+    through([track, gate(policy.spec, policy[TypeId])], self, undefined)
 )
 
 /**

@@ -177,7 +177,7 @@ const build = (store: Context.Tag.Service<typeof SpendStore>, prices: Prices, fi
   ): Effect.Effect<B, E> =>
     store instanceof Memory ? use(store.step(place, f)) : Effect.flatMap(store.modify(place, f), use)
 
-  const enter: Gate = (fiber, subject) => {
+  const enter: Gate = ({ fiber, subject }) => {
     const { settings } = current
     const place = placeOf(current.key(subject, fiber.getFiberRef(account)))
     const estimate = subject === undefined ? undefined : current.estimate(subject.request)

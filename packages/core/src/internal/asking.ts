@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Call from "./call.ts"
 import { type Gate, through } from "./gate.ts"
-import { type Local, localOf } from "./local.ts"
+import type { Local } from "./local.ts"
 import { type Ended, endedOf, OpenedStream } from "./opened.ts"
 
 /** Is told of one that was asked. */
@@ -24,8 +24,7 @@ export const asking = <A, E, R>(
   ask: (now: number) => Asked
 ): Effect.Effect<A, E, R> => through<A, E, R>([gate(knows, ask)], self, undefined)
 
-const gate = (knows: Knows, ask: (now: number) => Asked): Gate => (fiber) => {
-  const local = localOf(fiber)
+const gate = (knows: Knows, ask: (now: number) => Asked): Gate => ({ fiber, local }) => {
   const { elsewhere, key, lastResort } = local
   if (knows.elsewhere !== undefined) local.elsewhere = knows.elsewhere
   if (knows.key !== undefined) local.key = knows.key

@@ -20,7 +20,7 @@ import * as Receipt from "../Receipt.ts"
 import { other } from "./conventions.ts"
 import { copy, instance } from "./copy.ts"
 import { costOf, pricesIn } from "./cost.ts"
-import { type AnyFiber, type Gate, stay, through } from "./gate.ts"
+import { type AnyFiber, type Gate, type Passing, stay, through } from "./gate.ts"
 import { type Branch, isWithin, type Local, localOf } from "./local.ts"
 import type * as Logs from "./logs.ts"
 import type * as Metrics from "./metrics.ts"
@@ -415,18 +415,18 @@ export const clockOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Clock.Cloc
 /** The time on the fiber's `Clock`. */
 export const nowOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>): number => clockOf(fiber).unsafeCurrentTimeMillis()
 
-/** What this fiber works for, if that still goes on: a fiber may outlive the call it was forked in. */
-export const live = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Call | undefined => {
-  const { call } = localOf(fiber)
-  return call?.ended === true ? undefined : call
-}
+/** What a fiber with these values works for, if that still goes on: a fiber may outlive the call it was forked in. */
+export const liveIn = ({ call }: Local): Call | undefined => call?.ended === true ? undefined : call
+
+/** The same for a fiber. */
+export const live = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Call | undefined => liveIn(localOf(fiber))
 
 const start = (
-  fiber: Fiber.RuntimeFiber<unknown, unknown>,
+  { fiber, local }: Passing,
   kind: "call" | "track",
   requested: Receipt.Target | undefined
 ): Call => {
-  const call = new Call(fiber, kind, requested, live(fiber))
+  const call = new Call(fiber, kind, requested, liveIn(local))
   if (call.told && call.watched) call.emit({ _tag: "Started", at: call.startedAt, requested: call.target })
   return call
 }
@@ -475,9 +475,9 @@ export const inCall = <A, E, R, R2>(
   requested: Receipt.Target | undefined,
   onSuccess: (value: A, call: Call, fiber: AnyFiber) => Effect.Effect<A, never, R2>
 ): Effect.Effect<A, E, R | R2> => {
-  const gate: Gate = (fiber) => {
-    const call = start(fiber, "call", requested)
-    const local = localOf(fiber)
+  const gate: Gate = (passing) => {
+    const { fiber, local } = passing
+    const call = start(passing, "call", requested)
     const before = local.call
     local.call = call
     const leave = (exit: Exit.Exit<any, any>) => {
@@ -507,8 +507,7 @@ export const called = <E, R>(
 /** Runs an effect on behalf of a call that was begun before. */
 export const on = <A, E, R>(call: Call, self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   through(
-    [(fiber) => {
-      const local = localOf(fiber)
+    [({ local }) => {
       const before = local.call
       local.call = call
       return Exit.succeed((exit) => {
@@ -521,13 +520,13 @@ export const on = <A, E, R>(call: Call, self: Effect.Effect<A, E, R>): Effect.Ef
   )
 
 /** Gives all calls made inside an effect one receipt. Where there is a call or a track around it, that one does. */
-export const track: Gate = (fiber) => {
-  if (live(fiber) !== undefined) return stay
-  const call = start(fiber, "track", undefined)
-  const local = localOf(fiber)
+export const track: Gate = (passing) => {
+  const { local } = passing
+  if (liveIn(local) !== undefined) return stay
+  const call = start(passing, "track", undefined)
   const before = local.call
   local.call = call
-  return (exit) => {
+  return (exit, { fiber }) => {
     local.call = before
     return tracked(exit, call, fiber)
   }

@@ -237,7 +237,7 @@ export const make = (
     return answer._tag === "Rejected" ? reject(fiber, subject, circuit, answer) : stay
   }
 
-  const gate: Gate = (fiber, subject) => {
+  const gate: Gate = ({ fiber, subject }) => {
     const entered = quick(fiber, subject)
     if (entered !== undefined) return entered
     const circuit = settings.key(subject)

@@ -1,21 +1,35 @@
 /**
- * What most policies are: something that is entered before an attempt and left after it. Gates that stand one behind the
- * other are passed in one uninterruptible region, since such a region costs more than what most gates do in it.
+ * What policies are: something that is entered before an attempt and left after it. Gates that stand one behind the other
+ * are passed in one uninterruptible region, since such a region costs more than what most gates do in it.
  */
+import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
+import * as Fiber from "effect/Fiber"
+import type * as Option from "effect/Option"
 import type { Subject } from "../Policy.ts"
-import { claim } from "./local.ts"
+import { claim, type Local, localOf } from "./local.ts"
 import { endedOf, OpenedStream, type Tell } from "./opened.ts"
 
 export type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 
+type AnyExit = Exit.Exit<any, any>
+
 export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
-/** Sees how the effect behind the gate ended, and gives that end, or another one. */
+/** Who passes. */
+export interface Passing {
+  readonly fiber: AnyFiber
+  /** The fiber's own values; who changes one restores it when it leaves. */
+  readonly local: Local
+  readonly subject: Subject | undefined
+  /** What waits goes through it, so that it can be interrupted. */
+  readonly restore: Restore
+}
+
+/** Sees how the effect behind the gate ended, and gives that end, or another one, or another go ({@link Again}). */
 export interface Leave {
-  (exit: Exit.Exit<any, any>): Effect.Effect<any, any, any>
+  (exit: AnyExit, passing: Passing): Effect.Effect<any, any, any>
   /** Runs everything behind the gate in a way of its own. */
   readonly apart?: <A, E, R>(inner: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 }
@@ -25,118 +39,135 @@ export interface Leave {
  * waits in it goes through `restore`, and lets go of what it has when it is interrupted. What needs no effect to enter
  * gives its leave at once, which takes no turn of the runtime.
  */
-export type Gate = (
-  fiber: AnyFiber,
-  subject: Subject | undefined,
-  restore: Restore
-) => Leave | Effect.Effect<Leave, any>
+export type Gate = (passing: Passing) => Leave | Effect.Effect<Leave, any>
+
+/** What a leave's effect gives for everything behind the gate to be run once more; it is left by another leave then. */
+export class Again {
+  readonly leave: Leave
+
+  constructor(leave: Leave) {
+    this.leave = leave
+  }
+}
 
 /** For a gate that has nothing to do afterwards. */
 export const stay: Leave = (exit) => exit
 
 /** A leave that tells how the attempt really ended: a stream not with its opening but with its end. */
-export const settling = (tell: Tell): Leave => (exit) => {
+export const settling = (tell: Tell) => (exit: AnyExit): Effect.Effect<any, any> => {
   const { value } = exit as { readonly value?: unknown }
   if (value instanceof OpenedStream) return Effect.zipRight(value.onEnd(tell), exit)
   const told = tell(endedOf(exit))
   return told === Exit.void || Exit.isExit(told) ? exit : Effect.zipRight(told, exit)
 }
 
-/** What runs that which is behind it more than once. It runs uninterruptibly too; what waits in it goes through `restore`. */
-export interface Loop {
-  readonly loop: <A, E, R>(inner: Effect.Effect<A, E, R>, restore: Restore) => Effect.Effect<A, E, R>
-}
-
-export type Stage = Gate | Loop
-
-/** Passes the stages, the outermost first, runs the effect, and leaves the gates in reverse. */
+/** Passes the gates, the outermost first, runs the effect, and leaves the gates in reverse. */
 export const through = <A, E, R>(
-  stages: ReadonlyArray<Stage>,
+  gates: ReadonlyArray<Gate>,
   self: Effect.Effect<A, E, R>,
   subject: Subject | undefined
 ): Effect.Effect<A, E, R> =>
-  Effect.withFiberRuntime<A, E, R>((fiber) => {
+  Effect.uninterruptibleMask((restore) => {
+    // There always is one, as it runs this.
+    const { value: fiber } = Fiber.getCurrentFiber() as Option.Some<AnyFiber>
     const claiming = claim(fiber)
-    const passed = Effect.uninterruptibleMask((restore) => from({ stages, self, subject, fiber, restore }, 0))
-    return claiming === undefined ? passed : Effect.zipRight(claiming, passed)
+    return claiming === undefined
+      ? new Passage(gates, self, subject, fiber, restore).enter()
+      : Effect.flatMap(claiming, () => new Passage(gates, self, subject, fiber, restore).enter())
   })
 
-interface Passing<A, E, R> {
-  readonly stages: ReadonlyArray<Stage>
-  readonly self: Effect.Effect<A, E, R>
-  readonly subject: Subject | undefined
+class Passage<A, E, R> implements Passing {
   readonly fiber: AnyFiber
+  readonly local: Local
+  readonly subject: Subject | undefined
   readonly restore: Restore
-}
+  private readonly gates: ReadonlyArray<Gate>
+  private readonly self: Effect.Effect<A, E, R>
+  /** Of each gate that was entered, how it is left. */
+  private readonly leaves: Array<Leave>
+  private depth = 0
 
-/** Passes the stages from one of them on. */
-const from = <A, E, R>(passing: Passing<A, E, R>, first: number): Effect.Effect<A, E, R> => {
-  const { restore, self, stages } = passing
-  const leaves: Array<Leave> = []
-  for (let at = first; at < stages.length; at++) {
-    const stage = stages[at]!
-    if (typeof stage !== "function") {
-      return run(stage.loop(Effect.suspend(() => from(passing, at + 1)), restore), leaves)
-    }
-    const entered = enter(stage, passing)
-    if (typeof entered !== "function") {
+  constructor(
+    gates: ReadonlyArray<Gate>,
+    self: Effect.Effect<A, E, R>,
+    subject: Subject | undefined,
+    fiber: AnyFiber,
+    restore: Restore
+  ) {
+    this.gates = gates
+    this.self = self
+    this.subject = subject
+    this.fiber = fiber
+    this.local = localOf(fiber)
+    this.restore = restore
+    this.leaves = new Array(gates.length)
+  }
+
+  /** Passes the gates that are left, and runs the effect. */
+  enter(): Effect.Effect<A, E, R> {
+    const { gates, leaves } = this
+    while (this.depth < gates.length) {
+      const entered = this.entered(gates[this.depth]!)
       // It takes its time, or refuses.
-      return Effect.matchCauseEffect(entered, {
-        onFailure: (cause): Effect.Effect<A, E> => leaveAll(leaves, leaves.length - 1, Exit.failCause(cause)),
-        onSuccess: (leave) => {
-          leaves.push(leave)
-          return run(leave.apart === undefined ? from(passing, at + 1) : apart(leave.apart, passing, at + 1), leaves)
-        }
-      })
+      if (typeof entered !== "function") return Effect.matchCauseEffect(entered, this.then((leave) => this.push(leave)))
+      leaves[this.depth++] = entered
+      if (entered.apart !== undefined) return this.apart(entered.apart)
     }
-    leaves.push(entered)
-    if (entered.apart !== undefined) return run(apart(entered.apart, passing, at + 1), leaves)
+    return this.run(this.self)
   }
-  return run(restore(self), leaves)
-}
 
-/** A gate may run functions of the caller's. One that throws is a defect, and the gates before it are left all the same. */
-const enter = (gate: Gate, { fiber, restore, subject }: Passing<unknown, unknown, unknown>): ReturnType<Gate> => {
-  try {
-    return gate(fiber, subject, restore)
-  } catch (defect) {
-    return Exit.die(defect)
+  private push(leave: Leave): Effect.Effect<A, E, R> {
+    this.leaves[this.depth++] = leave
+    return leave.apart === undefined ? this.enter() : this.apart(leave.apart)
   }
-}
 
-const leave = (one: Leave, exit: Exit.Exit<any, any>): ReturnType<Leave> => {
-  try {
-    return one(exit)
-  } catch (defect) {
-    return Exit.die(defect)
+  private apart(way: NonNullable<Leave["apart"]>): Effect.Effect<A, E, R> {
+    const inner = this.gates.slice(this.depth)
+    return this.run(way(inner.length === 0 ? this.self : through(inner, this.self, this.subject)))
   }
-}
 
-const apart = <A, E, R>(
-  way: NonNullable<Leave["apart"]>,
-  { restore, self, stages, subject }: Passing<A, E, R>,
-  at: number
-): Effect.Effect<A, E, R> => restore(way(through(stages.slice(at), self, subject)))
+  private run(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+    return this.depth === 0
+      ? this.restore(self)
+      : Effect.matchCauseEffect(this.restore(self), this.then((value) => this.leave(Exit.succeed(value))))
+  }
 
-const run = <A, E, R>(self: Effect.Effect<A, E, R>, leaves: ReadonlyArray<Leave>): Effect.Effect<A, E, R> =>
-  leaves.length === 0 ? self : Effect.matchCauseEffect(self, {
-    onFailure: (cause): Effect.Effect<A, E> => leaveAll(leaves, leaves.length - 1, Exit.failCause(cause)),
-    onSuccess: (value): Effect.Effect<A, E> => leaveAll(leaves, leaves.length - 1, Exit.succeed(value))
-  })
-
-const leaveAll = <A, E>(leaves: ReadonlyArray<Leave>, from: number, end: Exit.Exit<A, E>): Effect.Effect<A, E> => {
-  let exit = end
-  for (let i = from; i >= 0; i--) {
-    const left = leave(leaves[i]!, exit) as Effect.Effect<A, E>
-    // Most leave the end as it is, and finding out what an effect is costs more than that.
-    if (left === exit) continue
-    if (!Exit.isExit(left)) {
-      return i === 0 ? left : Effect.matchCauseEffect(left, {
-        onFailure: (cause) => leaveAll<A, E>(leaves, i - 1, Exit.failCause(cause)),
-        onSuccess: (value) => leaveAll<A, E>(leaves, i - 1, Exit.succeed(value))
-      })
+  /** Leaves the gates that were entered. */
+  private leave(end: AnyExit): Effect.Effect<A, E, R> {
+    let exit = end
+    while (this.depth > 0) {
+      const left = this.left(this.leaves[--this.depth]!, exit)
+      // Most leave the end as it is, and finding out what an effect is costs more than that.
+      if (left === exit) continue
+      if (!Exit.isExit(left)) {
+        return Effect.matchCauseEffect(
+          left,
+          this.then((value) => value instanceof Again ? this.push(value.leave) : this.leave(Exit.succeed(value)))
+        )
+      }
+      exit = left
     }
-    exit = left as Exit.Exit<A, E>
+    return exit
   }
-  return exit
+
+  private then<B>(onSuccess: (value: B) => Effect.Effect<A, E, R>) {
+    return { onSuccess, onFailure: (cause: Cause.Cause<any>) => this.leave(Exit.failCause(cause)) }
+  }
+
+  /** A gate may run functions of the caller's. One that throws is a defect, and the gates before it are left all the same. */
+  private entered(gate: Gate): ReturnType<Gate> {
+    try {
+      return gate(this)
+    } catch (defect) {
+      return Exit.die(defect)
+    }
+  }
+
+  private left(leave: Leave, exit: AnyExit): ReturnType<Leave> {
+    try {
+      return leave(exit, this)
+    } catch (defect) {
+      return Exit.die(defect)
+    }
+  }
 }

@@ -2,7 +2,7 @@
 import type * as Effect from "effect/Effect"
 import { pipeArguments } from "effect/Pipeable"
 import type { Policy, Step, Subject, TypeId as PolicyTypeId } from "../Policy.ts"
-import { type Gate, type Loop, type Stage, through } from "./gate.ts"
+import { type Gate, through } from "./gate.ts"
 
 // Spelled here again, since the public module needs this one first.
 const TypeId: PolicyTypeId = Symbol.for("perdure/Policy") as PolicyTypeId
@@ -14,8 +14,6 @@ export type Part =
     /** The same where no other gate is beside it, for a gate that can do without an uninterruptible region of its own. */
     readonly alone?: Apply | undefined
   }
-  /** What runs that which is behind it more than once. */
-  | { readonly _tag: "Loop"; readonly loop: Loop["loop"] }
   /** What runs that which is behind it elsewhere, or is somebody else's function. */
   | { readonly _tag: "Around"; readonly apply: Apply }
 
@@ -24,8 +22,6 @@ export interface Apply {
 }
 
 export const gate = (gate: Gate, alone?: Apply): Part => ({ _tag: "Gate", gate, alone })
-
-export const loop = (loop: Loop["loop"]): Part => ({ _tag: "Loop", loop })
 
 export const around = (apply: Apply): Part => ({ _tag: "Around", apply })
 
@@ -55,16 +51,16 @@ export const policy = <In, Out>(steps: ReadonlyArray<Step>, all: ReadonlyArray<P
   return self
 }
 
-/** Gates and loops that meet are passed in one region. */
+/** Gates that meet are passed in one region. */
 const fuse = (all: ReadonlyArray<Part>): Apply => {
   const applies: Array<Apply> = []
   let met: Array<Exclude<Part, { readonly _tag: "Around" }>> = []
   const flush = () => {
     const [first] = met
-    const alone = met.length === 1 && first?._tag === "Gate" ? first.alone : undefined
-    const stages = met.map((part): Stage => part._tag === "Gate" ? part.gate : part)
+    const alone = met.length === 1 ? first?.alone : undefined
+    const gates = met.map(({ gate }) => gate)
     met = []
-    if (stages.length > 0) applies.push(alone ?? ((self, subject) => through(stages, self, subject)))
+    if (gates.length > 0) applies.push(alone ?? ((self, subject) => through(gates, self, subject)))
   }
   for (const part of all) {
     if (part._tag === "Around") {

@@ -25,8 +25,7 @@ export interface Way<A, E, R> {
 }
 
 /** Tells the fiber of a try which one it is. */
-const beside = (branch: Branch, extra: boolean): Gate => (fiber) => {
-  const local = localOf(fiber)
+const beside = (branch: Branch, extra: boolean): Gate => ({ local }) => {
   const { branch: outer, hedge } = local
   local.branch = branch
   local.hedge = extra || hedge

@@ -16,7 +16,7 @@ import * as Backoff from "./backoff.ts"
 import * as Budget from "./budget.ts"
 import * as Call from "./call.ts"
 import { deadlineOf } from "./deadline.ts"
-import type { AnyFiber, Loop, Restore } from "./gate.ts"
+import { Again, type AnyFiber, type Gate, type Leave } from "./gate.ts"
 import { localOf } from "./local.ts"
 
 /** The parts of a policy that are functions, so that no spec can hold them. */
@@ -115,17 +115,18 @@ export const next = (
   state: State,
   failure: unknown,
   now: number
-): Effect.Effect<Decision> => Effect.withFiberRuntime((fiber) => nextOn(fiber, spec, parts, state, failure, now))
+): Effect.Effect<Decision> => Effect.withFiberRuntime((fiber) => nextOn({ fiber, spec, parts }, state, failure, now))
 
-const nextOn = (
-  fiber: AnyFiber,
-  spec: RetrySpec,
-  parts: Parts,
-  state: State,
-  failure: unknown,
-  now: number
-): Effect.Effect<Decision> => {
-  const deciding = decideOn(fiber, spec, parts, state, failure, now)
+/** A policy at work on a fiber. */
+interface Working {
+  readonly fiber: AnyFiber
+  readonly spec: RetrySpec
+  readonly parts: Parts
+}
+
+const nextOn = (working: Working, state: State, failure: unknown, now: number): Effect.Effect<Decision> => {
+  const { fiber, parts } = working
+  const deciding = decideOn(working, state, failure, now)
   return localOf(fiber).budget === undefined
     ? deciding
     : Effect.flatMap(deciding, (decision) => paid(fiber, parts, failure, decision))
@@ -146,9 +147,7 @@ const paid = (fiber: AnyFiber, parts: Parts, failure: unknown, decision: Decisio
 const nobody = () => false
 
 const decideOn = (
-  fiber: AnyFiber,
-  spec: RetrySpec,
-  parts: Parts,
+  { fiber, parts, spec }: Working,
   state: State,
   failure: unknown,
   now: number
@@ -183,37 +182,31 @@ const unspent: ReadonlySet<GiveUp> = new Set(["notRetryable", "elsewhere"])
 /** A failure that a policy has given up on is marked, so that no policy further out repeats it. */
 const spend = <E>(failure: E): E => LlmError.is(failure) ? LlmError.update(failure, { spent: true }) : failure
 
-/** Runs an effect until it succeeds or the policy gives up. Costs next to nothing until there is a failure. */
-export const run =
-  (spec: RetrySpec, parts: Parts): Loop["loop"] =>
-  <A, E, R>(self: Effect.Effect<A, E, R>, restore: Restore): Effect.Effect<A, E, R> => {
-    const attempt = (state: State): Effect.Effect<A, E, R> =>
-      // What `catchAll` comes to in three steps.
-      Effect.matchCauseEffect(self, {
-        onSuccess: Exit.succeed,
-        onFailure: (cause) => {
-          const failed = Cause.failureOrCause(cause)
-          return Either.isRight(failed) ? Exit.failCause(failed.right) : failure(failed.left, state)
-        }
-      })
-    const failure = (failure: E, state: State): Effect.Effect<A, E, R> =>
-      Effect.withFiberRuntime<A, E, R>((fiber) => {
-        const now = Call.nowOf(fiber)
-        const deciding = nextOn(fiber, spec, parts, state, failure, now)
-        // A schedule of the caller's may take its time.
-        return Effect.flatMap(parts.schedule === undefined ? deciding : restore(deciding), (decision) => {
-          if (decision._tag === "GiveUp") {
-            return Effect.fail(unspent.has(decision.because) ? failure : spend(failure))
-          }
-          // Where a gate refuses each attempt, this is the only place to be interrupted at.
-          if (decision.wait === 0) return Effect.flatMap(restore(Effect.void), () => attempt(decision.state))
-          const wait = Duration.millis(decision.wait)
-          const because = Predicate.hasProperty(failure, "_tag") ? String(failure._tag) : "failure"
-          Call.live(fiber)?.waits(wait, because, now)
-          return Effect.flatMap(restore(Effect.sleep(wait)), () => attempt(decision.state))
-        })
-      })
-    return spec.within === undefined
-      ? attempt(initial(parts))
-      : Effect.withFiberRuntime<A, E, R>((fiber) => attempt(initial(parts, Call.nowOf(fiber))))
+/** Runs what is behind it until that succeeds or the policy gives up. Costs next to nothing until there is a failure. */
+export const gate = (spec: RetrySpec, parts: Parts): Gate => {
+  /** Leaves an attempt, for good or to make another one. */
+  const leave = (state: State): Leave => (exit, passing) => {
+    if (Exit.isSuccess(exit)) return exit
+    const failed = Cause.failureOrCause(exit.cause)
+    if (Either.isRight(failed)) return exit
+    const failure = failed.left
+    const { fiber, local, restore } = passing
+    const now = Call.nowOf(fiber)
+    const deciding = nextOn({ fiber, spec, parts }, state, failure, now)
+    // A schedule of the caller's may take its time.
+    return Effect.flatMap(parts.schedule === undefined ? deciding : restore(deciding), (decision) => {
+      if (decision._tag === "GiveUp") {
+        return Effect.fail(unspent.has(decision.because) ? failure : spend(failure))
+      }
+      const again = new Again(leave(decision.state))
+      // Where a gate refuses each attempt, this is the only place to be interrupted at.
+      if (decision.wait === 0) return Effect.as(restore(Effect.void), again)
+      const wait = Duration.millis(decision.wait)
+      const because = Predicate.hasProperty(failure, "_tag") ? String(failure._tag) : "failure"
+      Call.liveIn(local)?.waits(wait, because, now)
+      return Effect.as(restore(Effect.sleep(wait)), again)
+    })
   }
+  const first = leave(initial(parts))
+  return spec.within === undefined ? () => first : ({ fiber }) => leave(initial(parts, Call.nowOf(fiber)))
+}

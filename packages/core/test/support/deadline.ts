@@ -5,7 +5,7 @@ import { localOf } from "../../src/internal/local.ts"
 
 export const withDeadline = (at: number, limit: Duration.Duration) => <A, E, R>(self: Effect.Effect<A, E, R>) =>
   through(
-    [(fiber) => {
+    [({ fiber }) => {
       const local = localOf(fiber)
       const before = local.deadline
       local.deadline = { at, limit, fiber, over: false }
