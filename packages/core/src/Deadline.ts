@@ -5,12 +5,12 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Call from "./internal/call.ts"
-import { deadlineOf } from "./internal/deadline.ts"
-import { type AnyFiber, type Gate, stay } from "./internal/gate.ts"
-import { limit as limitOf } from "./internal/limit.ts"
+import * as Internal from "./internal/deadline.ts"
+import { type AnyFiber, type Gate, type Passing, stay } from "./internal/gate.ts"
+import { Limit } from "./internal/limit.ts"
+import type { Local } from "./internal/local.ts"
 import * as Pipeline from "./internal/pipeline.ts"
 import { refuse } from "./internal/refuse.ts"
 import * as LlmError from "./LlmError.ts"
@@ -53,43 +53,61 @@ export const make = (limit: Duration.DurationInput): Policy<unknown, LlmError.De
  * @category reading
  */
 export const remaining: Effect.Effect<Option.Option<Duration.Duration>> = Effect.withFiberRuntime((fiber) => {
-  const deadline = deadlineOf(fiber)
+  const deadline = Internal.deadlineOf(fiber)
   return Effect.succeed(
     deadline === undefined ? Option.none() : Option.some(Duration.millis(Math.max(0, deadline.at - Call.nowOf(fiber))))
   )
 })
 
+/** The time of what is behind the gate; policies there see it as their deadline. */
+class Given extends Limit implements Internal.Deadline {
+  readonly at: number
+  readonly limit: Duration.Duration
+  isOver = false
+  private readonly local: Local
+  private readonly outer: Internal.Deadline | undefined
+  private readonly subject: Subject | undefined
+  private readonly call: Call.Call | undefined
+  /** How many attempts there were before. */
+  private readonly first: number
+
+  constructor({ fiber, local, subject }: Passing, at: number, limit: Duration.Duration) {
+    super(fiber)
+    this.at = at
+    this.limit = limit
+    this.local = local
+    this.outer = local.deadline
+    this.subject = subject
+    this.call = Call.liveIn(local)
+    this.first = this.call?.attempts.length ?? 0
+    local.deadline = this
+  }
+
+  protected override over(): void {
+    this.local.deadline = this.outer
+    this.isOver = true
+  }
+
+  protected expire() {
+    const attempts = this.call?.since(this.first, this.fiber) ?? []
+    const underWay = attempts.filter(({ outcome }) => outcome === undefined)
+    const failure = exceeded(this.fiber, this.subject, this.limit, underWay.length > 0)
+    for (const attempt of underWay) attempt.cut ??= failure
+    return failure
+  }
+}
+
 const gate = (limit: Duration.Duration): Gate => {
   const millis = Duration.toMillis(limit)
   return (passing) => {
     const { fiber, local, subject } = passing
-    const before = local.deadline
-    const outer = deadlineOf(fiber)
+    const outer = Internal.liveIn(local)
     const now = Call.nowOf(fiber)
     const nearer = outer !== undefined && outer.at <= now + millis ? outer : undefined
-    if (nearer !== undefined) {
-      if (nearer.at <= now) return refuse(fiber, exceeded(fiber, subject, nearer.limit, false))
-      // One around this is up earlier, and its own timer sees to that.
-      if (nearer.fiber === fiber) return stay
-    }
-    const time = nearer === undefined ? millis : nearer.at - now
-    const given = nearer?.limit ?? limit
-    const call = Call.live(fiber)
-    const first = call?.attempts.length ?? 0
-    const leave = limitOf(fiber, time, () => {
-      const underWay = call?.since(first, fiber).filter(({ outcome }) => outcome === undefined) ?? []
-      const failure = exceeded(fiber, subject, given, underWay.length > 0)
-      for (const attempt of underWay) attempt.cut ??= failure
-      return failure
-    })
-    const deadline = { at: now + time, limit: given, fiber, over: false }
-    local.deadline = deadline
-    const restored = (exit: Exit.Exit<any, any>) => {
-      local.deadline = before
-      deadline.over = true
-      return leave(exit, passing)
-    }
-    return leave.apart === undefined ? restored : Object.assign(restored, { apart: leave.apart })
+    if (nearer === undefined) return new Given(passing, now + millis, limit).begin(millis)
+    if (nearer.at <= now) return refuse(fiber, exceeded(fiber, subject, nearer.limit, false))
+    // One around this is up earlier, and its own timer sees to that.
+    return nearer.fiber === fiber ? stay : new Given(passing, nearer.at, nearer.limit).begin(nearer.at - now)
   }
 }
 

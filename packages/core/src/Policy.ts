@@ -12,8 +12,8 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as SubscriptionRef from "effect/SubscriptionRef"
 import * as CallInternal from "./internal/call.ts"
-import type { Gate } from "./internal/gate.ts"
-import * as Limit from "./internal/limit.ts"
+import type { Gate, Passing } from "./internal/gate.ts"
+import { Limit } from "./internal/limit.ts"
 import * as Pipeline from "./internal/pipeline.ts"
 import * as Retrying from "./internal/retry.ts"
 import { InvalidOption } from "./InvalidOption.ts"
@@ -158,27 +158,39 @@ export const timeout = (duration: Duration.DurationInput): Policy<unknown, Timed
   )
 }
 
+/** The time of one attempt, or of several together. */
+class Patience extends Limit {
+  private readonly limit: Duration.Duration
+  private readonly call: CallInternal.Call | undefined
+  /** How many attempts there were before. */
+  private readonly first: number
+
+  constructor({ fiber, local }: Passing, limit: Duration.Duration) {
+    super(fiber)
+    this.limit = limit
+    this.call = CallInternal.liveIn(local)
+    this.first = this.call?.attempts.length ?? 0
+  }
+
+  /** The failure, which the attempts that it interrupts are told before they end. */
+  protected expire() {
+    const attempts = this.call?.since(this.first, this.fiber) ?? []
+    const several = attempts.some(({ outcome }) => outcome !== undefined)
+    const failure = new TimedOut({
+      ...this.call?.target ?? { provider: "unknown", model: "unknown" },
+      phase: several ? "call" : "attempt",
+      limit: this.limit,
+      spent: several,
+      idempotent: attempts.every(({ idempotent, outcome }) => idempotent || outcome?._tag === "Answered")
+    })
+    for (const attempt of attempts) attempt.cut ??= failure
+    return failure
+  }
+}
+
 const timeoutGate = (limit: Duration.Duration): Gate => {
   const millis = Duration.toMillis(limit)
-  return ({ fiber, local }) => {
-    const call = CallInternal.liveIn(local)
-    const before = call?.attempts.length ?? 0
-    /** The failure, which the attempts that it interrupts are told before they end. */
-    const expire = () => {
-      const attempts = call?.since(before, fiber) ?? []
-      const several = attempts.some(({ outcome }) => outcome !== undefined)
-      const failure = new TimedOut({
-        ...call?.target ?? { provider: "unknown", model: "unknown" },
-        phase: several ? "call" : "attempt",
-        limit,
-        spent: several,
-        idempotent: attempts.every(({ idempotent, outcome }) => idempotent || outcome?._tag === "Answered")
-      })
-      for (const attempt of attempts) attempt.cut ??= failure
-      return failure
-    }
-    return Limit.limit(fiber, millis, expire)
-  }
+  return (passing) => new Patience(passing, limit).begin(millis)
 }
 
 /**

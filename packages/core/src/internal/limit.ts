@@ -9,20 +9,72 @@ import * as FiberRef from "effect/FiberRef"
 import { clockOf } from "./call.ts"
 import type { AnyFiber, Leave } from "./gate.ts"
 import { OpenedStream } from "./opened.ts"
-import { after } from "./timer.ts"
+import { Alarm } from "./timer.ts"
 
 /**
- * Interrupts what takes longer than so many milliseconds. It fails, once all has let go, with what `expire` gave when the
- * time was up.
+ * Interrupts what takes longer than so many milliseconds. It fails, once all has let go, with what {@link expire} gave when
+ * the time was up.
  *
  * All runs in the caller's own fiber, and a timer interrupts that: racing it against a sleep, as `Effect.timeout` does,
  * forks two fibers and costs ten times as much. Only where the fiber has children already is it raced, as an interruption
  * is told to all children of a fiber.
  */
-export const limit = (fiber: AnyFiber, millis: number, expire: () => unknown): Leave =>
-  hasNoChildren(fiber) ? inPlace(fiber, millis, expire) : Object.assign((exit: AnyExit) => exit, {
-    apart: <A, E, R>(inner: Effect.Effect<A, E, R>) => raced(inner, millis, expire as () => E)
-  })
+export abstract class Limit extends Alarm {
+  readonly fiber: AnyFiber
+  /** Who interrupts, so that this interruption is told from all others. */
+  private us: FiberId.FiberId | undefined = undefined
+  private failure: unknown = undefined
+
+  constructor(fiber: AnyFiber) {
+    super()
+    this.fiber = fiber
+  }
+
+  /** The failure, when the time is up. */
+  protected abstract expire(): unknown
+
+  /** Is told first when it is left, in time or not. */
+  protected over(): void {}
+
+  /** Begins to count; what it gives ends that. */
+  begin(millis: number): Leave {
+    if (!hasNoChildren(this.fiber)) {
+      const leave = (exit: AnyExit) => {
+        this.over()
+        return exit
+      }
+      return Object.assign(leave, {
+        apart: <A, E, R>(inner: Effect.Effect<A, E, R>) => raced(inner, millis, () => this.expire() as E)
+      })
+    }
+    this.set(clockOf(this.fiber), millis)
+    return (exit) => {
+      this.over()
+      this.cancel()
+      return this.us === undefined ? exit : this.overrun(this.us, exit)
+    }
+  }
+
+  ring(): void {
+    const us = FiberId.make(--count, 0)
+    this.us = us
+    if (!isLeaving(this.fiber)) this.failure = this.expire()
+    ours.add(us)
+    this.fiber.unsafeInterruptAsFork(us)
+  }
+
+  /** What becomes of the end, when the time was up before it. */
+  private overrun(us: FiberId.FiberId, exit: AnyExit): Effect.Effect<never, unknown> {
+    ours.delete(us)
+    const others = without(this.fiber.getFiberRef(FiberRef.interruptedCause), us)
+    return Effect.zipRight(
+      FiberRef.set(FiberRef.interruptedCause, others),
+      Cause.isEmpty(others)
+        ? Effect.suspend(() => instead(exit, this.failure ?? this.expire()))
+        : Effect.failCause(others)
+    )
+  }
+}
 
 type AnyExit = Exit.Exit<any, any>
 
@@ -33,37 +85,6 @@ const hasNoChildren = (fiber: AnyFiber): boolean => {
 }
 
 let count = 0
-
-const inPlace = (fiber: AnyFiber, millis: number, expire: () => unknown): Leave => {
-  /** Who interrupts, so that this interruption is told from all others. */
-  let us: FiberId.FiberId | undefined
-  let failure: unknown
-  const cancel = after(clockOf(fiber), millis, () => {
-    us = FiberId.make(--count, 0)
-    if (!isLeaving(fiber)) failure = expire()
-    ours.add(us)
-    fiber.unsafeInterruptAsFork(us)
-  })
-  return (exit) => {
-    cancel()
-    return us === undefined ? exit : overrun(fiber, us, exit, () => failure ?? expire())
-  }
-}
-
-/** What becomes of the end, when the time was up before it. */
-const overrun = (
-  fiber: AnyFiber,
-  us: FiberId.FiberId,
-  exit: AnyExit,
-  failure: () => unknown
-): Effect.Effect<never, unknown> => {
-  ours.delete(us)
-  const others = without(fiber.getFiberRef(FiberRef.interruptedCause), us)
-  return Effect.zipRight(
-    FiberRef.set(FiberRef.interruptedCause, others),
-    Cause.isEmpty(others) ? Effect.suspend(() => instead(exit, failure())) : Effect.failCause(others)
-  )
-}
 
 /** Fails, where there may be an answer that came too late. Nobody is to read a stream then, so it ends here. */
 const instead = <E>(exit: AnyExit, failure: E): Effect.Effect<never, E> => {

@@ -5,21 +5,53 @@ import * as DefaultServices from "effect/DefaultServices"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
-import { globalValue } from "effect/GlobalValue"
+
+/** Something to be done later, once for each time that it is set. */
+export abstract class Alarm {
+  /** Its place among those that wait equally long, while it waits; see {@link Timers}. */
+  line: Line | undefined = undefined
+  due = 0
+  before: Alarm | undefined = undefined
+  next: Alarm | undefined = undefined
+  private sleeper: Fiber.RuntimeFiber<void> | undefined = undefined
+
+  abstract ring(): void
+
+  /** Rings once so many milliseconds have passed, unless it is cancelled before. */
+  set(clock: Clock.Clock, millis: number): void {
+    if (clock === live && millis <= maxMillis) return timers.set(this, Math.max(0, millis))
+    const sleeper = Effect.runFork(clock.sleep(Duration.millis(Math.max(0, millis))))
+    this.sleeper = sleeper
+    sleeper.addObserver((exit) => {
+      if (this.sleeper !== sleeper || Exit.isFailure(exit)) return
+      this.sleeper = undefined
+      this.ring()
+    })
+  }
+
+  cancel(): void {
+    if (this.line !== undefined) return this.line.timers.remove(this)
+    this.sleeper?.unsafeInterruptAsFork(FiberId.none)
+    this.sleeper = undefined
+  }
+}
+
+class Task extends Alarm {
+  readonly ring: () => void
+
+  constructor(task: () => void) {
+    super()
+    this.ring = task
+  }
+}
 
 /** Does something once so many milliseconds have passed, unless it is cancelled before. */
 export const after = (clock: Clock.Clock, millis: number, task: () => void): () => void => {
-  if (clock === live && millis <= maxMillis) return timers.after(Math.max(0, millis), task)
-  let cancelled = false
-  const sleeper = Effect.runFork(clock.sleep(Duration.millis(Math.max(0, millis))))
-  sleeper.addObserver((exit) => {
-    if (Exit.isSuccess(exit) && !cancelled) task()
-  })
-  return () => {
-    cancelled = true
-    sleeper.unsafeInterruptAsFork(FiberId.none)
-  }
+  const alarm = new Task(task)
+  alarm.set(clock, millis)
+  return () => alarm.cancel()
 }
 
 const live = Context.get(DefaultServices.liveServices, Clock.Clock)
@@ -33,21 +65,15 @@ export interface Handle {
   readonly unref?: () => unknown
 }
 
-interface Entry {
-  readonly due: number
-  /** The same on the clock that only runs. */
-  readonly runsOut: number
-  readonly task: () => void
-  before: Entry | undefined
-  next: Entry | undefined
-  waiting: boolean
-}
+/** Of how many lengths a line may stay without anybody in it: some lengths are used once and never again. */
+const idle = 100
 
 /** Those who wait equally long, so that the first to come is the first to be due. */
 interface Line {
+  readonly timers: Timers
   readonly millis: number
-  first: Entry | undefined
-  last: Entry | undefined
+  first: Alarm | undefined
+  last: Alarm | undefined
   handle: Handle
 }
 
@@ -59,17 +85,18 @@ interface Line {
 export class Timers {
   private readonly lines = new Map<number, Line>()
   private readonly now: () => number
-  private readonly runs: () => number
   private readonly start: (task: () => void, millis: number) => Handle
+  private readonly stop: (handle: Handle) => void
 
-  /**
-   * @param now the time of day, which may be set back
-   * @param runs a clock that is never set; what is due on either is due, so that nobody waits for an hour to come again
-   */
-  constructor(now: () => number, start: (task: () => void, millis: number) => Handle, runs: () => number = now) {
+  /** @param now a clock that is never set back, or some would wait for an hour to come again */
+  constructor(
+    now: () => number,
+    start: (task: () => void, millis: number) => Handle,
+    stop: (handle: Handle) => void
+  ) {
     this.now = now
     this.start = start
-    this.runs = runs
+    this.stop = stop
   }
 
   /** How many lines there are. */
@@ -77,70 +104,67 @@ export class Timers {
     return this.lines.size
   }
 
-  after(millis: number, task: () => void): () => void {
-    const entry: Entry = {
-      due: this.now() + millis,
-      runsOut: this.runs() + millis,
-      task,
-      before: undefined,
-      next: undefined,
-      waiting: true
-    }
+  set(alarm: Alarm, millis: number): void {
+    alarm.due = this.now() + millis
     const line = this.lines.get(millis)
     if (line === undefined) {
-      const fresh: Line = { millis, first: entry, last: entry, handle: {} }
+      const fresh: Line = { timers: this, millis, first: alarm, last: alarm, handle: {} }
+      alarm.line = fresh
       this.lines.set(millis, fresh)
       fresh.handle = this.start(() => this.ring(fresh), millis)
-      return () => remove(fresh, entry)
+      return
     }
-    entry.before = line.last
+    alarm.line = line
+    alarm.before = line.last
     if (line.last === undefined) {
-      line.first = entry
+      line.first = alarm
       line.handle.ref?.()
-    } else line.last.next = entry
-    line.last = entry
-    return () => remove(line, entry)
+    } else line.last.next = alarm
+    line.last = alarm
   }
 
   private ring(line: Line): void {
     let error: unknown
     let failed = false
-    for (let entry = line.first; entry !== undefined && this.left(entry) <= 0; entry = line.first) {
-      remove(line, entry)
+    for (let alarm = line.first; alarm !== undefined && alarm.due <= this.now(); alarm = line.first) {
+      this.remove(alarm)
       try {
-        entry.task()
+        alarm.ring()
       } catch (thrown) {
         failed = true
         error = thrown
       }
     }
-    if (line.first === undefined) this.lines.delete(line.millis)
-    else line.handle = this.start(() => this.ring(line), Math.max(1, this.left(line.first)))
+    if (line.first === undefined) this.forget(line)
+    else line.handle = this.start(() => this.ring(line), Math.max(1, line.first.due - this.now()))
     if (failed) throw error
   }
 
-  private left({ due, runsOut }: Entry): number {
-    return Math.min(due - this.now(), runsOut - this.runs())
+  /** Takes one out of its line, if it is in one. */
+  remove(alarm: Alarm): void {
+    const { before, line, next } = alarm
+    if (line === undefined) return
+    if (before === undefined) line.first = next
+    else before.next = next
+    if (next === undefined) line.last = before
+    else next.before = before
+    alarm.line = undefined
+    alarm.before = undefined
+    alarm.next = undefined
+    if (line.first !== undefined) return
+    if (this.lines.size <= idle) return void line.handle.unref?.()
+    this.forget(line)
+    this.stop(line.handle)
+  }
+
+  private forget(line: Line): void {
+    if (this.lines.get(line.millis) === line) this.lines.delete(line.millis)
   }
 }
 
-const remove = (line: Line, entry: Entry): void => {
-  if (!entry.waiting) return
-  entry.waiting = false
-  if (entry.before === undefined) line.first = entry.next
-  else entry.before.next = entry.next
-  if (entry.next === undefined) line.last = entry.before
-  else entry.next.before = entry.before
-  if (line.first === undefined) line.handle.unref?.()
-}
-
-const timers = globalValue(
-  Symbol.for("perdure/timer/timers"),
-  () =>
-    new Timers(
-      () => live.unsafeCurrentTimeMillis(),
-      // @effect-diagnostics-next-line globalTimers:off
-      (task, millis) => globalThis.setTimeout(task, millis) as unknown as Handle,
-      () => Number(live.unsafeCurrentTimeNanos()) / 1e6
-    )
+const timers = new Timers(
+  () => Number(live.unsafeCurrentTimeNanos()) / 1e6,
+  // @effect-diagnostics-next-line globalTimers:off
+  (task, millis) => globalThis.setTimeout(task, millis) as unknown as Handle,
+  (handle) => globalThis.clearTimeout(handle as unknown as ReturnType<typeof setTimeout>)
 )

@@ -8,7 +8,7 @@ export const withDeadline = (at: number, limit: Duration.Duration) => <A, E, R>(
     [({ fiber }) => {
       const local = localOf(fiber)
       const before = local.deadline
-      local.deadline = { at, limit, fiber, over: false }
+      local.deadline = { at, limit, fiber, isOver: false }
       return Exit.succeed((exit) => {
         local.deadline = before
         return exit
