@@ -126,15 +126,17 @@ export const settle = (
     case "Closed": {
       if (result._tag === "Neither") return self
       const { rules } = settings
-      const meters: Array<Meter.Meter> = []
-      let changed = rules.length !== self.meters.length
-      for (const [at, rule] of rules.entries()) {
+      // Nothing is made where nothing changes.
+      let meters = rules.length === self.meters.length ? undefined : self.meters.slice(0, rules.length)
+      for (let at = 0; at < rules.length; at++) {
+        const rule = rules[at]!
         const meter = Meter.record(rule, Meter.meterOf(rule, self.meters, at), result.call, now)
         if (Meter.isBad(rule, result.call) && Meter.isReached(rule, meter)) return opened(self, now, openFor)
-        changed ||= meter !== self.meters[at]
-        meters.push(meter)
+        if (meter === self.meters[at]) continue
+        meters ??= [...self.meters]
+        meters[at] = meter
       }
-      return changed ? { _tag: "Closed", generation, meters } : self
+      return meters === undefined ? self : { _tag: "Closed", generation, meters }
     }
     case "HalfOpen": {
       const out = self.out - 1

@@ -31,6 +31,28 @@ export interface Checked extends Breaker.Settings {
   readonly step: Policy.Step
 }
 
+/** How many circuits are kept at hand. */
+const most = 1000
+
+/** What is at hand of a circuit, so that it need not be made for each call. */
+interface Circuit {
+  readonly circuit: string
+  /** Where the store has it. */
+  readonly place: string
+  /** How a call is left that was let through in a generation. */
+  pass: { readonly generation: number; readonly leave: Leave } | undefined
+}
+
+/** A call that was let through. */
+interface Admitted {
+  readonly circuit: string
+  readonly place: string
+  readonly generation: number
+  readonly subject: Policy.Subject | undefined
+  /** When, where it matters how long calls take. */
+  readonly at: number | undefined
+}
+
 /** How long a call has taken that was let through at a time: from its first request on, where one is on record. */
 const tookOf = (fiber: AnyFiber, subject: Policy.Subject | undefined, at: number): number => {
   let begun: number | undefined
@@ -74,6 +96,8 @@ const lastResortOf = (fiber: AnyFiber, circuit: string): LastResort | undefined 
 
 const nobody = { provider: "unknown", model: "unknown" }
 
+const answeredAtOnce: Breaker.Result = { _tag: "Ended", call: { failed: false, took: 0 } }
+
 const phases = { Closed: "closed", Open: "open", HalfOpen: "halfOpen", Isolated: "isolated" } as const
 
 export const make = (
@@ -87,6 +111,18 @@ export const make = (
   const drivers = new Map<string, Driver>()
 
   const placeOf = (circuit: string) => `${settings.name}:${circuit}`
+
+  const circuits = new Map<string, Circuit>()
+
+  const circuitOf = (circuit: string): Circuit => {
+    const known = circuits.get(circuit)
+    if (known !== undefined) return known
+    // It can all be made again.
+    if (circuits.size >= most) circuits.clear()
+    const fresh = { circuit, place: placeOf(circuit), pass: undefined }
+    circuits.set(circuit, fresh)
+    return fresh
+  }
 
   /** Tells of a change of phase. */
   const tell = (fiber: AnyFiber, circuit: string, { after, before }: Change, at: number): Effect.Effect<unknown> => {
@@ -112,10 +148,10 @@ export const make = (
   const ask = (
     fiber: AnyFiber,
     subject: Policy.Subject | undefined,
-    circuit: string,
-    place: string,
+    known: Circuit,
     now: number
   ): Effect.Effect<Leave, LlmError.CircuitOpen> => {
+    const { circuit, place } = known
     const last = lastResortOf(fiber, circuit)
     if (last !== undefined) last.used = true
     const asked = modify(place, (before = Breaker.initial) => {
@@ -128,41 +164,43 @@ export const make = (
         () =>
           change.answer._tag === "Rejected"
             ? reject(fiber, subject, circuit, change.answer)
-            : Exit.succeed(leave(fiber, subject, circuit, place, change.answer.generation))
+            : Exit.succeed(admit(fiber, subject, known, change.answer.generation))
       ))
   }
 
   /** What becomes of a call that was let through. */
-  const leave = (
-    fiber: AnyFiber,
-    subject: Policy.Subject | undefined,
-    circuit: string,
-    place: string,
-    generation: number
-  ): Leave => {
-    const at = settings.timed ? Call.nowOf(fiber) : undefined
-    return (exit: Exit.Exit<unknown, unknown>) => {
-      const took = at === undefined ? 0 : tookOf(fiber, subject, at)
-      if (Exit.isSuccess(exit) && exit.value instanceof OpenedStream) {
-        const told = exit.value.onEnd((ended) => settle(fiber, circuit, place, generation, took, ended))
-        return then(told, () => exit)
-      }
-      const settled = settle(fiber, circuit, place, generation, took, endedOf(exit))
-      return settled === Exit.void ? exit : then(settled, () => exit)
+  const leave = (admitted: Admitted): Leave => (exit, { fiber }) => {
+    const took = admitted.at === undefined ? 0 : tookOf(fiber, admitted.subject, admitted.at)
+    const { value } = exit as { readonly value?: unknown }
+    if (value instanceof OpenedStream) {
+      return then(value.onEnd((ended) => settle(fiber, admitted, took, ended)), () => exit)
     }
+    const settled = settle(fiber, admitted, took, endedOf(exit))
+    return settled === Exit.void ? exit : then(settled, () => exit)
   }
 
-  const settle = (
+  const admit = (
     fiber: AnyFiber,
-    circuit: string,
-    place: string,
-    generation: number,
-    took: number,
-    ended: Ended
-  ): Effect.Effect<void> => {
+    subject: Policy.Subject | undefined,
+    { circuit, place }: Circuit,
+    generation: number
+  ): Leave => leave({ circuit, place, generation, subject, at: settings.timed ? Call.nowOf(fiber) : undefined })
+
+  /** The same for a closed circuit. Where nothing is different from call to call, it is made once. */
+  const pass = (fiber: AnyFiber, subject: Policy.Subject | undefined, circuit: Circuit, generation: number): Leave => {
+    if (settings.timed) return admit(fiber, subject, circuit, generation)
+    if (circuit.pass?.generation !== generation) {
+      const { place } = circuit
+      const admitted = { circuit: circuit.circuit, place, generation, subject: undefined, at: undefined }
+      circuit.pass = { generation, leave: leave(admitted) }
+    }
+    return circuit.pass.leave
+  }
+
+  const settle = (fiber: AnyFiber, admitted: Admitted, took: number, ended: Ended): Effect.Effect<void> => {
     let result = Breaker.neither
     let defect: Effect.Effect<void> = Exit.void
-    if (ended._tag === "Answered") result = { _tag: "Ended", call: { failed: false, took } }
+    if (ended._tag === "Answered") result = took === 0 ? answeredAtOnce : { _tag: "Ended", call: { failed: false, took } }
     if (ended._tag === "Failed") {
       try {
         if (settings.counts(ended.error)) result = { _tag: "Ended", call: { failed: true, took } }
@@ -171,49 +209,48 @@ export const make = (
         defect = Exit.die(thrown)
       }
     }
-    const recorded = record(fiber, circuit, place, generation, result, Call.nowOf(fiber), undefined)
+    const recorded = record(fiber, admitted, result, Call.nowOf(fiber), undefined)
     return recorded === Exit.void ? defect : then(recorded, () => defect)
   }
 
   const record = (
     fiber: AnyFiber,
-    circuit: string,
-    place: string,
-    generation: number,
+    admitted: Admitted,
     result: Breaker.Result,
     now: number,
     openFor: number | undefined
   ): Effect.Effect<void> => {
-    const settle: CircuitStore.Change<Breaker.State | Change> = (before = Breaker.initial) => {
-      const after = Breaker.settle(settings, before, generation, result, now, openFor)
-      return [after === undefined ? before : { before, after }, after ?? before]
+    const { generation, place } = admitted
+    const settle = (before: Breaker.State = Breaker.initial) =>
+      Breaker.settle(settings, before, generation, result, now, openFor)
+    if (store.unsafeModify === undefined) {
+      const change: CircuitStore.Change<Breaker.State | Change> = (before = Breaker.initial) => {
+        const after = settle(before)
+        return [after === undefined ? before : { before, after }, after ?? before]
+      }
+      return then(store.modify(place, change), (change) => recorded(fiber, admitted, change, result, now))
     }
-    if (store.unsafeModify !== undefined) {
-      const change = store.unsafeModify(place, settle)
-      // As nearly always.
-      if ("before" in change && change.before._tag === change.after._tag) return Exit.void
-      return recorded(fiber, change, circuit, place, generation, result, now)
-    }
-    return then(
-      store.modify(place, settle),
-      (change) => recorded(fiber, change, circuit, place, generation, result, now)
-    )
+    const before = store.peek(place) ?? Breaker.initial
+    const after = settle(before)
+    // As nearly always.
+    if (after === before) return Exit.void
+    if (after === undefined) return recorded(fiber, admitted, before, result, now)
+    store.unsafeModify(place, () => [undefined, after])
+    return after._tag === before._tag ? Exit.void : recorded(fiber, admitted, { before, after }, result, now)
   }
 
   const recorded = (
     fiber: AnyFiber,
+    admitted: Admitted,
     change: Breaker.State | Change,
-    circuit: string,
-    place: string,
-    generation: number,
     result: Breaker.Result,
     now: number
   ): Effect.Effect<void> =>
     "before" in change
-      ? Effect.asVoid(tell(fiber, circuit, change, now))
+      ? Effect.asVoid(tell(fiber, admitted.circuit, change, now))
       : then(
-        durationOf(circuit, Breaker.openingsOf(change) + 1, now),
-        (openFor) => record(fiber, circuit, place, generation, result, now, openFor)
+        durationOf(admitted.circuit, Breaker.openingsOf(change) + 1, now),
+        (openFor) => record(fiber, admitted, result, now, openFor)
       )
 
   const durationOf = (circuit: string, openings: number, now: number): Effect.Effect<number> => {
@@ -226,35 +263,35 @@ export const make = (
   }
 
   /** What needs no permit: a call that a closed circuit lets through holds nothing. Undefined when it is to ask for one. */
-  const quick = (fiber: AnyFiber, subject: Policy.Subject | undefined): ReturnType<Gate> | undefined => {
-    const circuit = settings.key(subject)
-    const place = placeOf(circuit)
-    const state = store.peek(place) ?? Breaker.initial
-    if (state._tag === "Closed") return leave(fiber, subject, circuit, place, state.generation)
-    if (state._tag === "Open" && lastResortOf(fiber, circuit) !== undefined) return undefined
+  const quick = (
+    fiber: AnyFiber,
+    subject: Policy.Subject | undefined,
+    circuit: Circuit
+  ): ReturnType<Gate> | undefined => {
+    const state = store.peek(circuit.place) ?? Breaker.initial
+    if (state._tag === "Closed") return pass(fiber, subject, circuit, state.generation)
+    if (state._tag === "Open" && lastResortOf(fiber, circuit.circuit) !== undefined) return undefined
     const [answer, after] = Breaker.ask(settings, state, Call.nowOf(fiber))
     if (after !== state) return undefined
-    return answer._tag === "Rejected" ? reject(fiber, subject, circuit, answer) : stay
+    return answer._tag === "Rejected" ? reject(fiber, subject, circuit.circuit, answer) : stay
   }
 
   const gate: Gate = ({ fiber, subject }) => {
-    const entered = quick(fiber, subject)
-    if (entered !== undefined) return entered
-    const circuit = settings.key(subject)
-    return ask(fiber, subject, circuit, placeOf(circuit), Call.nowOf(fiber))
+    const circuit = circuitOf(settings.key(subject))
+    return quick(fiber, subject, circuit) ?? ask(fiber, subject, circuit, Call.nowOf(fiber))
   }
 
   /** The gate by itself: when a call is interrupted that holds no permit, there is nothing to record. */
   const alone = <A, E, R>(self: Effect.Effect<A, E, R>, subject: Policy.Subject | undefined): Effect.Effect<A, E, R> =>
     Effect.withFiberRuntime((fiber) => {
-      const entered = quick(fiber, subject)
+      const entered = quick(fiber, subject, circuitOf(settings.key(subject)))
       if (entered === undefined) return through([gate], self, subject)
       if (typeof entered !== "function") return entered as Effect.Effect<never, E>
-      const leave = entered as (exit: Exit.Exit<A, E>) => Effect.Effect<A, E>
+      const leave = entered as (exit: Exit.Exit<A, E>, passing: { readonly fiber: AnyFiber }) => Effect.Effect<A, E>
       return Effect.matchCauseEffect(self, {
-        onFailure: (cause): Effect.Effect<A, E> => whole(() => leave(Exit.failCause(cause))),
+        onFailure: (cause): Effect.Effect<A, E> => whole(() => leave(Exit.failCause(cause), { fiber })),
         onSuccess: (value): Effect.Effect<A, E> =>
-          settings.timed ? whole(() => leave(Exit.succeed(value))) : leave(Exit.succeed(value))
+          settings.timed ? whole(() => leave(Exit.succeed(value), { fiber })) : leave(Exit.succeed(value), { fiber })
       })
     })
 
