@@ -8,7 +8,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import type * as Option from "effect/Option"
 import type { Subject } from "../Policy.ts"
-import { claim, type Local, localOf } from "./local.ts"
+import { claim, claimed, type Local } from "./local.ts"
 import { endedOf, OpenedStream, type Tell } from "./opened.ts"
 
 export type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
@@ -70,10 +70,9 @@ export const through = <A, E, R>(
   Effect.uninterruptibleMask((restore) => {
     // There always is one, as it runs this.
     const { value: fiber } = Fiber.getCurrentFiber() as Option.Some<AnyFiber>
-    const claiming = claim(fiber)
-    return claiming === undefined
-      ? new Passage(gates, self, subject, fiber, restore).enter()
-      : Effect.flatMap(claiming, () => new Passage(gates, self, subject, fiber, restore).enter())
+    const begin = (local: Local) => new Passage(gates, self, subject, fiber, local, restore).enter()
+    const local = claimed(fiber)
+    return local === undefined ? Effect.flatMap(claim(fiber), begin) : begin(local)
   })
 
 class Passage<A, E, R> implements Passing {
@@ -92,13 +91,14 @@ class Passage<A, E, R> implements Passing {
     self: Effect.Effect<A, E, R>,
     subject: Subject | undefined,
     fiber: AnyFiber,
+    local: Local,
     restore: Restore
   ) {
     this.gates = gates
     this.self = self
     this.subject = subject
     this.fiber = fiber
-    this.local = localOf(fiber)
+    this.local = local
     this.restore = restore
     this.leaves = new Array(gates.length)
   }

@@ -1,5 +1,5 @@
 /** What a fiber works for, to be read and changed in one step. */
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as FiberRef from "effect/FiberRef"
 import { globalValue } from "effect/GlobalValue"
@@ -78,14 +78,18 @@ const ref: FiberRef.FiberRef<Local> = globalValue(
 /** For reading. */
 export const localOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Local => fiber.getFiberRef(ref)
 
-/** What is to be done before the fiber may change its values: nothing, but for the first time. */
-export const claim = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Effect.Effect<void> | undefined => {
+/** The values that a fiber may change; nothing where {@link claim} must come first, as it must once in the life of a fiber. */
+export const claimed = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Local | undefined => {
   const local = fiber.getFiberRef(ref)
-  if (local.owner === fiber) return undefined
-  if (local.owner === undefined && local !== nothing) {
-    local.owner = fiber
-    return undefined
-  }
+  if (local.owner === fiber) return local
   // The global one, or that of a fiber whose references this one was started with.
-  return FiberRef.set(ref, new Local(fiber, local))
+  if (local.owner !== undefined || local === nothing) return undefined
+  local.owner = fiber
+  return local
+}
+
+/** Gives a fiber values of its own. */
+export const claim = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Effect.Effect<Local> => {
+  const local = new Local(fiber, localOf(fiber))
+  return Effect.as(FiberRef.set(ref, local), local)
 }

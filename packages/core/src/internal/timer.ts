@@ -68,6 +68,9 @@ export interface Handle {
 /** Of how many lengths a line may stay without anybody in it: some lengths are used once and never again. */
 const idle = 100
 
+/** For how many milliseconds an empty line may keep the process alive. */
+const lull = 5
+
 /** Those who wait equally long, so that the first to come is the first to be due. */
 interface Line {
   readonly timers: Timers
@@ -75,6 +78,8 @@ interface Line {
   first: Alarm | undefined
   last: Alarm | undefined
   handle: Handle
+  /** Whether its timer keeps the process alive. */
+  counts: boolean
 }
 
 /**
@@ -84,6 +89,7 @@ interface Line {
  */
 export class Timers {
   private readonly lines = new Map<number, Line>()
+  private tidying = false
   private readonly now: () => number
   private readonly start: (task: () => void, millis: number) => Handle
   private readonly stop: (handle: Handle) => void
@@ -108,7 +114,7 @@ export class Timers {
     alarm.due = this.now() + millis
     const line = this.lines.get(millis)
     if (line === undefined) {
-      const fresh: Line = { timers: this, millis, first: alarm, last: alarm, handle: {} }
+      const fresh: Line = { timers: this, millis, first: alarm, last: alarm, handle: {}, counts: true }
       alarm.line = fresh
       this.lines.set(millis, fresh)
       fresh.handle = this.start(() => this.ring(fresh), millis)
@@ -118,7 +124,8 @@ export class Timers {
     alarm.before = line.last
     if (line.last === undefined) {
       line.first = alarm
-      line.handle.ref?.()
+      if (!line.counts) line.handle.ref?.()
+      line.counts = true
     } else line.last.next = alarm
     line.last = alarm
   }
@@ -136,7 +143,10 @@ export class Timers {
       }
     }
     if (line.first === undefined) this.forget(line)
-    else line.handle = this.start(() => this.ring(line), Math.max(1, line.first.due - this.now()))
+    else {
+      line.handle = this.start(() => this.ring(line), Math.max(1, line.first.due - this.now()))
+      line.counts = true
+    }
     if (failed) throw error
   }
 
@@ -152,9 +162,23 @@ export class Timers {
     alarm.before = undefined
     alarm.next = undefined
     if (line.first !== undefined) return
-    if (this.lines.size <= idle) return void line.handle.unref?.()
+    if (this.lines.size <= idle) return this.tidySoon()
     this.forget(line)
     this.stop(line.handle)
+  }
+
+  /** Lets the process end although the timers of empty lines run on. Not at once: it costs more than all else here. */
+  private tidySoon(): void {
+    if (this.tidying) return
+    this.tidying = true
+    this.start(() => {
+      this.tidying = false
+      for (const line of this.lines.values()) {
+        if (line.first !== undefined || !line.counts) continue
+        line.handle.unref?.()
+        line.counts = false
+      }
+    }, lull)
   }
 
   private forget(line: Line): void {
