@@ -54,6 +54,7 @@ export const next = (state: State, event: Call.Event): State => {
     case "AttemptEnded":
     case "FellBack":
     case "Refused":
+    case "CircuitChanged":
     case "FirstOutput":
       return state
     case "Ended":
@@ -126,6 +127,10 @@ export const line = (event: Call.Event): Text.Line | undefined => {
       return [Text.span(`  falling back to ${Words.target(event.to)}`)]
     case "Refused":
       return [Text.span(`  ${Words.target(event.target)} not asked: `), Text.span(Words.failure(event.because), "busy")]
+    case "CircuitChanged": {
+      const until = event.openFor === undefined ? "" : ` for ${Durations.short(event.openFor)}`
+      return [Text.span(`  circuit ${Text.oneLine(event.circuit)}: ${Words.phase(event.to)}${until}`, "dim")]
+    }
     case "Started":
     case "AttemptStarted":
     case "FirstOutput":

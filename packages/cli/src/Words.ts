@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import type * as CircuitBreaker from "perdure/CircuitBreaker"
 import type * as LlmError from "perdure/LlmError"
 import type * as Receipt from "perdure/Receipt"
 import * as Text from "./Text.ts"
@@ -61,6 +62,21 @@ export const outcome = (outcome: Receipt.Outcome): Text.Span => {
     }
   }
 }
+
+const phases: Readonly<Record<CircuitBreaker.Phase, string>> = {
+  closed: "closed",
+  halfOpen: "half open",
+  open: "open",
+  isolated: "isolated"
+}
+
+/**
+ * Where a circuit is: `half open`.
+ *
+ * @since 0.1.0
+ * @category words
+ */
+export const phase = (phase: CircuitBreaker.Phase): string => phases[phase]
 
 /**
  * @since 0.1.0

@@ -96,6 +96,14 @@ describe("Progress.line", () => {
       "  falling back to backup/b"
     )
   })
+  it("tells where a circuit is now, and for how long it is open", () => {
+    const changed = { _tag: "CircuitChanged", at: 0, call: 1, breaker: "default", circuit: "openai/gpt-4o" } as const
+    assert.strictEqual(
+      line({ ...changed, from: "closed", to: "open", openFor: Duration.seconds(30) }),
+      "  circuit openai/gpt-4o: open for 30.0s"
+    )
+    assert.strictEqual(line({ ...changed, from: "open", to: "halfOpen" }), "  circuit openai/gpt-4o: half open")
+  })
 })
 
 describe("Progress.show", () => {

@@ -9,15 +9,19 @@
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type { Phase } from "./CircuitBreaker.ts"
 import { observers, track as trackGate } from "./internal/call.ts"
 import { through } from "./internal/gate.ts"
 import type { Cost, Outcome, Receipt, Target } from "./Receipt.ts"
 import type { Usage } from "./Usage.ts"
 
 /** What every event has. */
-interface Common {
+interface Timed {
   /** The `Clock`'s time in milliseconds. */
   readonly at: number
+}
+
+interface Common extends Timed {
   /** The number of the call that it belongs to, unique in the process. */
   readonly call: number
 }
@@ -80,7 +84,8 @@ export interface AttemptEnded extends Common {
 }
 
 /**
- * A retry policy waits before asking again, because of the failure named.
+ * The call waits before it asks again, because of the failure named: a retry policy does, or a stream that was cut and is
+ * to start again at the target that asked for the wait.
  *
  * @since 0.1.0
  * @category events
@@ -118,6 +123,30 @@ export interface FellBack extends Common {
 }
 
 /**
+ * A circuit breaker has changed the phase of a circuit. With an attempt that opens a circuit it comes after the end of that
+ * attempt; with a probe, before its start.
+ *
+ * @since 0.1.0
+ * @category events
+ */
+export interface CircuitChanged extends Timed {
+  readonly _tag: "CircuitChanged"
+  /**
+   * The number of the call in which it changed. Undefined where it changed outside of any: by hand, or by an effect that
+   * asks no provider.
+   */
+  readonly call: number | undefined
+  /** The `name` of the breaker. */
+  readonly breaker: string
+  /** The name of the circuit, for example `openai/gpt-4o`. */
+  readonly circuit: string
+  readonly from: Phase
+  readonly to: Phase
+  /** How long it stays open, when it has opened. */
+  readonly openFor?: Duration.Duration | undefined
+}
+
+/**
  * A use of a provider has ended. The receipt comes with it, also when it was interrupted.
  *
  * @since 0.1.0
@@ -145,6 +174,7 @@ export type Event =
   | Waiting
   | Refused
   | FellBack
+  | CircuitChanged
   | Ended
 
 /**
@@ -157,7 +187,8 @@ export type Event =
 export type Observer = (event: Event) => void
 
 /**
- * Tells an observer of every event of the calls made inside an effect, also in fibers forked from it. Observers add up.
+ * Tells an observer of every event of the calls made inside an effect, also in fibers forked from it, and of the circuits
+ * that change there outside of a call. Observers add up.
  *
  * @since 0.1.0
  * @category combinators

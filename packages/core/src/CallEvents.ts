@@ -1,5 +1,6 @@
 /**
- * The events of all calls of the process, as a stream: to show them, to count them, to send them somewhere.
+ * The events of all calls of the process, as a stream: to show them, to count them, to send them somewhere. Circuits that
+ * change outside of a call are among them.
  *
  * `Call.observe` is told of the calls made inside one effect, in the middle of them. This is for those who watch from
  * outside: events wait in a buffer of their own, so a watcher that is slow or fails harms no call. When the buffer is full

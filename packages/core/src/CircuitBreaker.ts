@@ -139,7 +139,7 @@ export interface Service extends Policy.Policy<unknown, LlmError.CircuitOpen> {
   readonly reset: (circuit: string) => Effect.Effect<void>
   /**
    * The changes of phase from the time on that the stream is run. Who reads slowly loses the oldest of more than 256, and
-   * slows nobody down.
+   * slows nobody down. Each of them is told as an event of the call in which it happened too, see `Call.CircuitChanged`.
    */
   readonly transitions: Stream.Stream<Transition>
   /**

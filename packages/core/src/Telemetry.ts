@@ -4,8 +4,8 @@
  * Names follow OpenTelemetry's semantic conventions for generative AI; what these do not know begins with `perdure.`. No
  * prompt, answer or key is in any of it, nor a provider's own words.
  *
- * Spans: `perdure.call` for a call, of kind `internal`, with what became of it and events for waits, refusals and
- * fallbacks; in it one `chat {model}` for each attempt, of kind `client`, with the tokens. The span of a stream ends with
+ * Spans: `perdure.call` for a call, of kind `internal`, with what became of it and events for waits, refusals, circuits
+ * that change and fallbacks; in it one `chat {model}` for each attempt, of kind `client`, with the tokens. The span of a stream ends with
  * the stream. Spans of a provider's own code, such as those of an HTTP client, are in the attempt's. Without a tracer
  * nothing is done for them.
  *

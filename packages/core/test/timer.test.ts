@@ -119,7 +119,7 @@ describe("timers in line", () => {
   })
 
   it("of lengths that are used once, no more than a hundred timers of the system's run on", () => {
-    const { started, timers } = system()
+    const { advance, started, timers } = system()
     for (let millis = 101; millis <= 1000; millis++) after(timers, millis, () => {})()
     advance(5)
     assert.deepStrictEqual([timers.size, started()], [100, 100])

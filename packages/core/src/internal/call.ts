@@ -13,6 +13,7 @@ import { globalValue } from "effect/GlobalValue"
 import * as Option from "effect/Option"
 import type { Mutable } from "effect/Types"
 import type { Event, Observer } from "../Call.ts"
+import type { Transition } from "../CircuitBreaker.ts"
 import * as LlmError from "../LlmError.ts"
 import { LlmResponse, type Usage } from "../LlmResponse.ts"
 import type { Service as Prices } from "../ModelPrices.ts"
@@ -156,16 +157,14 @@ export class Call {
   /** Tells the observers; one that throws harms nobody. */
   emit(told: Told): void {
     if (!this.watched) return
-    const event = Object.assign(told, { call: this.story.number }) as Event
-    for (const observer of this.observers) tell(observer, event)
-    for (const watcher of watchers) tell(watcher, event)
+    tellAll(this.observers, Object.assign(told, { call: this.story.number }) as Event)
   }
 
-  /** A retry policy waits. */
+  /** It waits before it asks again. */
   waits(wait: Duration.Duration, because: string, now: number): void {
     reporters?.metrics.waited(this.target, because, wait, this.labels)
     this.trace?.event("perdure.wait", { "perdure.wait": Duration.toSeconds(wait), "error.type": because })
-    this.emit({ _tag: "Waiting", at: now, wait, because })
+    if (this.watched) this.emit({ _tag: "Waiting", at: now, wait, because })
   }
 
   begin(target: Receipt.Target, idempotent: boolean, now: number, { branch, hedge, key }: Local): Recorded {
@@ -299,16 +298,17 @@ export class Call {
       "error.type": because,
       ...(retryAfter === undefined ? {} : { "perdure.retry_after": Duration.toSeconds(retryAfter) })
     })
-    this.emit({ _tag: "Refused", at: now, target, because, retryAfter })
+    if (this.watched) this.emit({ _tag: "Refused", at: now, target, because, retryAfter })
   }
 
   /** A circuit breaker has changed the phase of a circuit. */
-  circuitChanged(circuit: string, from: string, to: string): void {
+  circuitChanged(breaker: string, transition: Transition): void {
     this.trace?.event("perdure.breaker", {
-      "perdure.circuit": circuit,
-      "perdure.breaker.from": from,
-      "perdure.breaker.to": to
+      "perdure.circuit": transition.circuit,
+      "perdure.breaker.from": transition.from,
+      "perdure.breaker.to": transition.to
     })
+    if (this.watched) this.emit({ _tag: "CircuitChanged", breaker, ...transition })
   }
 
   /** The failure with which a target cut this call's stream, if it did. */
@@ -390,6 +390,11 @@ const tell = (observer: Observer, event: Event): void => {
   }
 }
 
+const tellAll = (observers: ReadonlyArray<Observer>, event: Event): void => {
+  for (const observer of observers) tell(observer, event)
+  for (const watcher of watchers) tell(watcher, event)
+}
+
 // Children share the parent's call, and what a child sets is not carried back when it is joined.
 const shared = { join: <A>(parent: A): A => parent }
 
@@ -420,6 +425,19 @@ export const liveIn = ({ call }: Local): Call | undefined => call?.ended === tru
 
 /** The same for a fiber. */
 export const live = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Call | undefined => liveIn(localOf(fiber))
+
+/** Tells of a circuit that has changed: in a call that goes on, or outside of any. */
+export const circuitChanged = (
+  fiber: AnyFiber,
+  call: Call | undefined,
+  breaker: string,
+  transition: Transition
+): void => {
+  if (call !== undefined && !call.ended) return call.circuitChanged(breaker, transition)
+  const told = fiber.getFiberRef(observers)
+  if (told.length === 0 && watchers.size === 0) return
+  tellAll(told, { _tag: "CircuitChanged", call: undefined, breaker, ...transition })
+}
 
 const start = (
   { fiber, local }: Passing,

@@ -14,7 +14,7 @@ import * as Breaker from "./breaker.ts"
 import * as Call from "./call.ts"
 import { type AnyFiber, type Gate, type Leave, stay, through } from "./gate.ts"
 import * as Gauges from "./gauges.ts"
-import { type LastResort, localOf } from "./local.ts"
+import { type LastResort, type Local, localOf } from "./local.ts"
 import { type Ended, endedOf, OpenedStream } from "./opened.ts"
 import { type Driver, next } from "./openings.ts"
 import * as Pipeline from "./pipeline.ts"
@@ -125,18 +125,24 @@ export const make = (
   }
 
   /** Tells of a change of phase. */
-  const tell = (fiber: AnyFiber, circuit: string, { after, before }: Change, at: number): Effect.Effect<unknown> => {
+  const tell = (
+    { call, fiber }: By,
+    circuit: string,
+    { after, before }: Change,
+    at: number
+  ): Effect.Effect<unknown> => {
     if (before._tag === after._tag) return Exit.void
     if (after._tag === "Closed" || after._tag === "Isolated") drivers.delete(circuit)
-    Gauges.breaker(placeOf(circuit), phases[after._tag])
-    Call.live(fiber)?.circuitChanged(circuit, phases[before._tag], phases[after._tag])
-    return PubSub.publish(changes, {
+    const transition: Transition = {
       circuit,
       at,
       from: phases[before._tag],
       to: phases[after._tag],
       ...(after._tag === "Open" ? { openFor: Duration.millis(after.until - after.at) } : {})
-    })
+    }
+    Gauges.breaker(placeOf(circuit), transition.to)
+    Call.circuitChanged(fiber, call, settings.name, transition)
+    return PubSub.publish(changes, transition)
   }
 
   const modify = <A>(place: string, change: CircuitStore.Change<A>): Effect.Effect<A> =>
@@ -160,7 +166,7 @@ export const make = (
     })
     return then(asked, (change) =>
       then(
-        tell(fiber, circuit, change, now),
+        tell({ fiber, call: Call.live(fiber) }, circuit, change, now),
         () =>
           change.answer._tag === "Rejected"
             ? reject(fiber, subject, circuit, change.answer)
@@ -169,13 +175,15 @@ export const make = (
   }
 
   /** What becomes of a call that was let through. */
-  const leave = (admitted: Admitted): Leave => (exit, { fiber }) => {
+  const leave = (admitted: Admitted): Leave => (exit, { fiber, local }) => {
     const took = admitted.at === undefined ? 0 : tookOf(fiber, admitted.subject, admitted.at)
+    // By the time a stream ends, the fiber has left the call.
+    const call = Call.liveIn(local)
     const { value } = exit as { readonly value?: unknown }
     if (value instanceof OpenedStream) {
-      return then(value.onEnd((ended) => settle(fiber, admitted, took, ended)), () => exit)
+      return then(value.onEnd((ended) => settle({ fiber, call }, admitted, took, ended)), () => exit)
     }
-    const settled = settle(fiber, admitted, took, endedOf(exit))
+    const settled = settle({ fiber, call }, admitted, took, endedOf(exit))
     return settled === Exit.void ? exit : then(settled, () => exit)
   }
 
@@ -197,7 +205,7 @@ export const make = (
     return circuit.pass.leave
   }
 
-  const settle = (fiber: AnyFiber, admitted: Admitted, took: number, ended: Ended): Effect.Effect<void> => {
+  const settle = (by: By, admitted: Admitted, took: number, ended: Ended): Effect.Effect<void> => {
     let result = Breaker.neither
     let defect: Effect.Effect<void> = Exit.void
     if (ended._tag === "Answered") result = took === 0 ? answeredAtOnce : { _tag: "Ended", call: { failed: false, took } }
@@ -209,12 +217,12 @@ export const make = (
         defect = Exit.die(thrown)
       }
     }
-    const recorded = record(fiber, admitted, result, Call.nowOf(fiber), undefined)
+    const recorded = record(by, admitted, result, Call.nowOf(by.fiber), undefined)
     return recorded === Exit.void ? defect : then(recorded, () => defect)
   }
 
   const record = (
-    fiber: AnyFiber,
+    by: By,
     admitted: Admitted,
     result: Breaker.Result,
     now: number,
@@ -228,29 +236,29 @@ export const make = (
         const after = settle(before)
         return [after === undefined ? before : { before, after }, after ?? before]
       }
-      return then(store.modify(place, change), (change) => recorded(fiber, admitted, change, result, now))
+      return then(store.modify(place, change), (change) => recorded(by, admitted, change, result, now))
     }
     const before = store.peek(place) ?? Breaker.initial
     const after = settle(before)
     // As nearly always.
     if (after === before) return Exit.void
-    if (after === undefined) return recorded(fiber, admitted, before, result, now)
+    if (after === undefined) return recorded(by, admitted, before, result, now)
     store.unsafeModify(place, () => [undefined, after])
-    return after._tag === before._tag ? Exit.void : recorded(fiber, admitted, { before, after }, result, now)
+    return after._tag === before._tag ? Exit.void : recorded(by, admitted, { before, after }, result, now)
   }
 
   const recorded = (
-    fiber: AnyFiber,
+    by: By,
     admitted: Admitted,
     change: Breaker.State | Change,
     result: Breaker.Result,
     now: number
   ): Effect.Effect<void> =>
     "before" in change
-      ? Effect.asVoid(tell(fiber, admitted.circuit, change, now))
+      ? Effect.asVoid(tell(by, admitted.circuit, change, now))
       : then(
         durationOf(admitted.circuit, Breaker.openingsOf(change) + 1, now),
-        (openFor) => record(fiber, admitted, result, now, openFor)
+        (openFor) => record(by, admitted, result, now, openFor)
       )
 
   const durationOf = (circuit: string, openings: number, now: number): Effect.Effect<number> => {
@@ -287,11 +295,12 @@ export const make = (
       const entered = quick(fiber, subject, circuitOf(settings.key(subject)))
       if (entered === undefined) return through([gate], self, subject)
       if (typeof entered !== "function") return entered as Effect.Effect<never, E>
-      const leave = entered as (exit: Exit.Exit<A, E>, passing: { readonly fiber: AnyFiber }) => Effect.Effect<A, E>
+      const passing = { fiber, local: localOf(fiber) }
+      const leave = entered as (exit: Exit.Exit<A, E>, passing: { readonly fiber: AnyFiber; readonly local: Local }) => Effect.Effect<A, E>
       return Effect.matchCauseEffect(self, {
-        onFailure: (cause): Effect.Effect<A, E> => whole(() => leave(Exit.failCause(cause), { fiber })),
+        onFailure: (cause): Effect.Effect<A, E> => whole(() => leave(Exit.failCause(cause), passing)),
         onSuccess: (value): Effect.Effect<A, E> =>
-          settings.timed ? whole(() => leave(Exit.succeed(value), { fiber })) : leave(Exit.succeed(value), { fiber })
+          settings.timed ? whole(() => leave(Exit.succeed(value), passing)) : leave(Exit.succeed(value), passing)
       })
     })
 
@@ -305,7 +314,7 @@ export const make = (
         })
       )
       return Effect.uninterruptible(
-        Effect.asVoid(Effect.flatMap(changed, (change) => tell(fiber, circuit, change, now)))
+        Effect.asVoid(Effect.flatMap(changed, (change) => tell({ fiber, call: Call.live(fiber) }, circuit, change, now)))
       )
     })
 
@@ -325,6 +334,12 @@ export const make = (
   }
   const policy = Pipeline.policy<unknown, LlmError.CircuitOpen>([first.step], [Pipeline.gate(gate, alone)])
   return Object.defineProperty(Object.assign(policy, methods), "steps", { get: () => [settings.step] })
+}
+
+/** On which fiber a circuit changes, and in which call. */
+interface By {
+  readonly fiber: AnyFiber
+  readonly call: Call.Call | undefined
 }
 
 interface Change {
