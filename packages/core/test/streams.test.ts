@@ -13,6 +13,7 @@ import {
   StreamPart
 } from "perdure"
 import { answer, anthropic, failureOf, openAi, run } from "./support/provider.ts"
+import { collector, metrics } from "./support/telemetry.ts"
 
 const text = (value: string) => StreamPart.TextDelta.make({ text: value })
 const usage = (outputTokens: number) => StreamPart.UsagePart.make({ usage: new LlmResponse.Usage({ outputTokens }) })
@@ -393,6 +394,84 @@ describe("restarting", () => {
       assert.strictEqual(elapsed, 30_000)
       const last = exit.value.at(-1)
       assert(last?._tag === "Finish" && !last.receipt.fallback)
+    }))
+
+  it.effect("O2: its wait is told as a retry's is: as an event, on the span and in the metrics", () =>
+    Effect.gen(function*() {
+      const target = { provider: "openai", model: "waits for a restart" }
+      const limited = new LlmError.RateLimited({ ...target, retryAfter: Duration.seconds(30) })
+      const { service } = streaming([[text("a"), Duration.seconds(2), limited], [text("b"), finish]], target)
+      const told: Array<string> = []
+      const { install, named } = collector()
+      const fiber = yield* read(service, { whenCut: "restart" }).pipe(
+        Call.observe((event) => {
+          const why = event._tag === "Waiting" ? ` ${Duration.format(event.wait)} ${event.because}` : ""
+          told.push(`${event.at} ${event._tag}${why}`)
+        }),
+        install,
+        Effect.fork
+      )
+      yield* TestClock.adjust("31999 millis")
+      assert.deepStrictEqual(told.splice(0), [
+        "0 Started",
+        "0 AttemptStarted",
+        "0 FirstOutput",
+        "2000 AttemptEnded",
+        "2000 Waiting 30s RateLimited"
+      ])
+      yield* TestClock.adjust("1 millis")
+      yield* Fiber.join(fiber)
+      assert.deepStrictEqual(told, [
+        "32000 AttemptStarted",
+        "32000 FirstOutput",
+        "32000 AttemptEnded",
+        "32000 Ended"
+      ])
+      const [call] = named("perdure.call")
+      assert.deepStrictEqual(call?.events, [
+        ["perdure.wait", 2000, { "perdure.wait": 30, "error.type": "RateLimited" }]
+      ])
+      assert.strictEqual(call?.attributes.get("perdure.waited"), 30)
+      assert.strictEqual(metrics(target.model)["perdure.wait.duration openai RateLimited"], 30)
+    }))
+
+  it.effect("of a wait of nothing says nothing, nor where another target is asked instead", () =>
+    Effect.gen(function*() {
+      const told: Array<string> = []
+      const observed = Call.observe((event) => told.push(event._tag))
+      const limited = (retryAfter: Duration.DurationInput) =>
+        new LlmError.RateLimited({ ...openAi, retryAfter: Duration.decode(retryAfter) })
+      const now = streaming([[text("a"), limited(0)], [text("b"), finish]])
+      const first = streaming([[text("a"), limited("30 seconds")]])
+      const second = streaming([[text("b"), finish]], anthropic)
+      for (const service of [now.service, Fallback.make([first.service, second.service])]) {
+        const { elapsed, exit } = yield* run(observed(read(service, { whenCut: "restart" })))
+        assert(Exit.isSuccess(exit))
+        assert.strictEqual(elapsed, 0)
+      }
+      assert.notInclude(told, "Waiting")
+      assert.strictEqual(told.filter((tag) => tag === "AttemptStarted").length, 4)
+    }))
+
+  it.effect("O2: unseen, in a buffered stream, the wait is that of the retry and told by it", () =>
+    Effect.gen(function*() {
+      const waits: Array<readonly [at: number, wait: number]> = []
+      const limited = new LlmError.RateLimited({ ...openAi, retryAfter: Duration.seconds(30) })
+      const { service } = streaming([[text("a"), Duration.seconds(2), limited], [text("b"), finish]])
+      const layer = LlmProvider.withPolicy(
+        Layer.succeed(LlmProvider.LlmProvider, service),
+        Policy.retry(Retry.constant("1 second"))
+      )
+      const { elapsed, exit } = yield* run(
+        Stream.runCollect(LlmProvider.stream("hello", { whenCut: "buffer" })).pipe(
+          Effect.provide(layer),
+          Call.observe((event) => {
+            if (event._tag === "Waiting") waits.push([event.at, Duration.toMillis(event.wait)])
+          })
+        )
+      )
+      assert(Exit.isSuccess(exit))
+      assert.deepStrictEqual([waits, elapsed], [[[2000, 30_000]], 32_000])
     }))
 
   it.effect("goes only where the chain's own rule lets it", () =>

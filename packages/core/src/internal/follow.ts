@@ -127,6 +127,12 @@ const restarting = (
   let toolCalled = false
   let before: LlmError.LlmError | undefined
 
+  const pause = (wait: Duration.Duration, because: string) =>
+    Effect.flatMap(Effect.clock, (clock) => {
+      if (Duration.greaterThan(wait, Duration.zero)) call.waits(wait, because, clock.unsafeCurrentTimeMillis())
+      return Effect.sleep(wait)
+    })
+
   const restart = (cut: LlmError.LlmError): Pull => {
     const all = before === undefined ? cut : LlmError.both(before, cut)
     if (left === 0 || toolCalled || !mayRestart(cut)) return Effect.fail(Option.some(all))
@@ -136,7 +142,7 @@ const restarting = (
     const wait = restarts.targets > 1 ? undefined : cut.retryAfter
     if (wait !== undefined && Duration.greaterThan(wait, defaultMaxRetryAfter)) return Effect.fail(Option.some(all))
     const again = Call.on(call, reopen)
-    return Effect.matchEffect(wait === undefined ? again : Effect.zipRight(Effect.sleep(wait), again), {
+    return Effect.matchEffect(wait === undefined ? again : Effect.zipRight(pause(wait, cut._tag), again), {
       onFailure: (error) => Effect.fail(Option.some(LlmError.both(all, error))),
       onSuccess: (opened) =>
         Effect.map(Effect.clock, (clock) => {

@@ -168,7 +168,7 @@ const seriesOf = (provider: string, model: string) => {
     waits: by(
       mostClasses,
       (error) =>
-        histogram("perdure.wait.duration", "s", seconds, "Waits of retry policies after a failure.", {
+        histogram("perdure.wait.duration", "s", seconds, "Waits after a failure, before asking again.", {
           ...about,
           "error.type": error
         })
