@@ -1,7 +1,8 @@
 /** What policies with state tell in metrics. */
-import { assert, it } from "@effect/vitest"
+import { assert, it, vi } from "@effect/vitest"
 import { Effect, Fiber, Metric, MetricState, TestClock } from "effect"
 import { Budget, CircuitBreaker, LlmError, Policy, Quota, Retry } from "perdure"
+import * as Gauges from "../src/internal/gauges.ts"
 
 /** The state of the series of a name that has a label of this value. */
 const read = (name: string, value: string) =>
@@ -62,3 +63,71 @@ it.effect("O2: a budget tells what it has left", () =>
     yield* Effect.ignore(policy(down))
     assert.strictEqual(gauge("perdure.budget.left", "gauged budget:target:p/m"), 3)
   }))
+
+/** What circuits there are in the metrics. */
+const circuits = () =>
+  new Set(
+    Metric.unsafeSnapshot().flatMap(({ metricKey }) =>
+      metricKey.name === "perdure.breaker.state"
+        ? metricKey.tags.filter(({ key }) => key === "perdure.circuit").map(({ value }) => value)
+        : []
+    )
+  )
+
+it("have so many names and no more: those that come after share one, and those that came first keep their own", () => {
+  const before = circuits().size
+  const nameOf = (n: number) => `circuit ${n}`
+  for (let n = before; n < Gauges.most; n++) Gauges.breaker(nameOf(n), "open")
+  assert.strictEqual(circuits().size, Gauges.most)
+  assert.isFalse(circuits().has("_OTHER"))
+  assert.isTrue(circuits().has(nameOf(Gauges.most - 1)))
+
+  for (let n = 0; n < 10; n++) Gauges.breaker(nameOf(Gauges.most + n), n === 9 ? "isolated" : "closed")
+  assert.strictEqual(circuits().size, Gauges.most + 1)
+  assert.strictEqual(gauge("perdure.breaker.state", "_OTHER"), 3)
+
+  Gauges.breaker(nameOf(before), "halfOpen")
+  assert.strictEqual(gauge("perdure.breaker.state", nameOf(before)), 1)
+  assert.strictEqual(gauge("perdure.breaker.state", "_OTHER"), 3)
+})
+
+it("two copies of the library count names, targets and calls together", async () => {
+  const load = async () => {
+    vi.resetModules()
+    const [gauges, metrics, perdure] = await Promise.all([
+      import("../src/internal/gauges.ts"),
+      import("../src/internal/metrics.ts"),
+      import("perdure")
+    ])
+    return { gauges, metrics, ...perdure }
+  }
+  const copies = [await load(), await load()] as const
+  const [one, two] = copies
+  assert.notStrictEqual(one.gauges.quotaWait, two.gauges.quotaWait)
+  assert.notStrictEqual(one.metrics.refused, two.metrics.refused)
+  assert.notStrictEqual(one.LlmProvider.make, two.LlmProvider.make)
+
+  const calls: Array<number | undefined> = []
+  for (const { Call, LlmError, LlmProvider, LlmRequest } of copies) {
+    const generate = () => Effect.fail(new LlmError.Overloaded({ provider: "copy 0", model: "0" }))
+    const { generate: ask } = LlmProvider.make({ provider: "copy 0", model: "0", generate })
+    const observed = Call.observe(({ _tag, call }) => {
+      if (_tag === "Ended") calls.push(call)
+    })
+    await Effect.runPromise(Effect.ignore(observed(ask(LlmRequest.make("hello")))))
+  }
+  assert.strictEqual(calls[1], (calls[0] ?? Number.NaN) + 1)
+
+  for (const [half, copy] of copies.entries()) {
+    for (let n = 0; n < 300; n++) {
+      copy.gauges.quotaWait(`copy ${half} ${n}`, 1)
+      copy.metrics.refused({ provider: `copy ${half}`, model: `${n}` }, "BulkheadFull", [])
+    }
+  }
+  const own = (name: string, label: string) =>
+    Metric.unsafeSnapshot().filter(({ metricKey }) =>
+      metricKey.name === name && metricKey.tags.some(({ key, value }) => key === label && value !== "_OTHER")
+    ).length
+  assert.strictEqual(own("perdure.quota.wait.duration", "perdure.quota"), Gauges.most)
+  assert.strictEqual(own("perdure.refusals", "gen_ai.request.model"), one.metrics.mostTargets)
+})

@@ -58,7 +58,8 @@ export interface Recorded {
 /** What the recorder is told; it adds the number of the call. */
 type Told = Event extends infer E ? E extends Event ? Omit<E, "call"> : never : never
 
-let calls = 0
+/** The number of the last call of the process, however often this is loaded. */
+const calls = globalValue(Symbol.for("perdure/Call/calls"), () => ({ last: 0 }))
 
 /** Who writes metrics, spans and log lines. Providers bring them along: policies alone do without their weight. */
 let reporters: Reporters | undefined
@@ -116,7 +117,7 @@ export class Call {
   readonly own: Spans.Trace | undefined
   /** The span that its events go to: its own, or that of what it is made for. */
   private readonly trace: Spans.Trace | undefined
-  private readonly number = ++calls
+  private readonly number = ++calls.last
   private readonly requested: Receipt.Target | undefined
   private readonly observers: ReadonlyArray<Observer>
   /** The labels of the metrics of the fiber that began it. */

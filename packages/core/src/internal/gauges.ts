@@ -1,4 +1,5 @@
 /** The metrics of policies with state: where a circuit is, how long calls wait for a permit, what is left of a budget. */
+import { globalValue } from "effect/GlobalValue"
 import * as Metric from "effect/Metric"
 import * as MetricBoundaries from "effect/MetricBoundaries"
 import * as MetricKey from "effect/MetricKey"
@@ -7,11 +8,11 @@ import type { Phase } from "../CircuitBreaker.ts"
 import { other } from "./conventions.ts"
 
 /** The most circuits, quotas and budgets of their own in the metrics; all that come after them share one. */
-const most = 500
+export const most = 500
 
-/** A metric for each name, with the name as a label, made when first used. */
+/** A metric for each name, with the name as a label, made when first used; for the whole process, however often this is loaded. */
 const named = <A>(label: string, unit: string, make: (labels: ReadonlyArray<MetricLabel.MetricLabel>) => A) => {
-  const all = new Map<string, A>()
+  const all = globalValue(Symbol.for(`perdure/gauges/${label}`), () => new Map<string, A>())
   return (name: string): A => {
     const known = all.get(name)
     if (known !== undefined) return known

@@ -178,16 +178,19 @@ const seriesOf = (provider: string, model: string) => {
 
 type Series = ReturnType<typeof seriesOf>
 
-const targets = globalValue(Symbol.for("perdure/metrics"), () => new Map<string, Map<string, Series>>())
-let known = 0
+/** The series by provider and model, and how many targets have some: for the whole process, however often this is loaded. */
+const all = globalValue(Symbol.for("perdure/metrics"), () => ({
+  targets: new Map<string, Map<string, Series>>(),
+  known: 0
+}))
 
 const find = ({ model, provider }: Target): Series => {
-  const found = targets.get(provider)?.get(model)
+  const found = all.targets.get(provider)?.get(model)
   if (found !== undefined) return found
-  if (known >= mostTargets && model !== other) return find({ provider: other, model: other })
-  known += 1
-  const models = targets.get(provider) ?? new Map<string, Series>()
-  targets.set(provider, models)
+  if (all.known >= mostTargets && model !== other) return find({ provider: other, model: other })
+  all.known += 1
+  const models = all.targets.get(provider) ?? new Map<string, Series>()
+  all.targets.set(provider, models)
   const series = seriesOf(provider, model)
   models.set(model, series)
   return series
