@@ -1,5 +1,5 @@
 import { assert, describe, expect, expectTypeOf, it } from "@effect/vitest"
-import { Deferred, Duration, Effect, Exit, Fiber, Option, Stream, TestClock } from "effect"
+import { Chunk, Deferred, Duration, Effect, Exit, Fiber, Option, Stream, TestClock } from "effect"
 import {
   Deadline,
   Fallback,
@@ -88,6 +88,31 @@ describe("Deadline", () => {
         expect(failureOf(exit)).toMatchObject({ _tag: "DeadlineExceeded", limit: Duration.seconds(1) })
       }
     }))
+
+  it.effect.each<readonly [string, typeof minute]>([
+    ["a minute", minute],
+    ["the same time", Deadline.make("1 second")]
+  ])(
+    "T1: %s inside a second leaves the time to that: there is one timer, and no failure inside",
+    ([_, inner]) =>
+      Effect.gen(function*() {
+        const told: Array<string> = []
+        const inside = inner(Effect.zipRight(Effect.sleep("400 millis"), Effect.never)).pipe(
+          Effect.tapErrorTag("DeadlineExceeded", () => Effect.sync(() => told.push("failed inside")))
+        )
+        const fiber = yield* Effect.fork(Effect.exit(Deadline.make("1 second")(inside)))
+        yield* TestClock.adjust("500 millis")
+        assert.deepStrictEqual(Chunk.toReadonlyArray(yield* TestClock.sleeps()), [1000])
+        yield* TestClock.adjust("499 millis")
+        assert.isTrue(Option.isNone(yield* Fiber.poll(fiber)))
+        yield* TestClock.adjust("1 millis")
+        expect(failureOf(yield* Fiber.join(fiber))).toMatchObject({
+          _tag: "DeadlineExceeded",
+          limit: Duration.seconds(1)
+        })
+        assert.deepStrictEqual(told, [])
+      })
+  )
 
   it.effect("nothing is begun when the time of one around it is up", () =>
     Effect.gen(function*() {

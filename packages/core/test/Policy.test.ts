@@ -212,6 +212,14 @@ describe("Policy.follow", () => {
       assert.strictEqual(yield* bulkhead.inFlight, 1)
     }))
 
+  it.scoped("has given them when it returns: the next call is made with them", () =>
+    Effect.gen(function*() {
+      const options = yield* SubscriptionRef.make<Bulkhead.Options>({ limit: 7 })
+      const bulkhead = yield* Bulkhead.make({ limit: 1 })
+      const limit = yield* Effect.zipRight(Policy.follow(bulkhead, options), bulkhead.limit)
+      assert.strictEqual(limit, 7)
+    }))
+
   it.scoped("E1: options that are refused change nothing, and those after them are taken", () =>
     Effect.gen(function*() {
       const options = yield* SubscriptionRef.make<Bulkhead.Options>({ limit: 3 })

@@ -1,5 +1,5 @@
 import { assert, describe, expect, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Layer, Logger, LogLevel, Stream, TestClock } from "effect"
+import { Effect, Exit, Fiber, FiberRef, HashSet, Layer, Logger, LogLevel, Stream, TestClock } from "effect"
 import {
   Bulkhead,
   InvalidOption,
@@ -13,6 +13,8 @@ import {
   StreamPart,
   Telemetry
 } from "perdure"
+import { answeredEnd } from "../src/internal/call.ts"
+import * as Logs from "../src/internal/logs.ts"
 import { answer, anthropic, openAi, run, scripted, unavailable } from "./support/provider.ts"
 import { lines } from "./support/telemetry.ts"
 
@@ -168,6 +170,41 @@ describe("the log line of a call", () => {
         service.generate(ask).pipe(Telemetry.withLogs({ failed: "Warning" }), Effect.provide(Telemetry.logs("Info")))
       )
       assert.deepStrictEqual(quiet.all.map(({ level }) => level), ["Info", "Fatal", "Warning", "Info"])
+    }))
+
+  it.effect("is not even built where nobody would see it: below the minimum level, at None, or without a logger", () =>
+    Effect.gen(function*() {
+      const { receipt } = yield* scripted([told]).service.generate(ask)
+      const built = (levels: Partial<Logs.Levels> = {}) =>
+        Effect.withFiberRuntime<boolean>((fiber) =>
+          Effect.sync(() => Logs.line(fiber, { ...Logs.defaultLevels, ...levels }, answeredEnd, receipt) !== undefined)
+        )
+      const at = Logger.withMinimumLogLevel
+      assert.isTrue(yield* at(built(), LogLevel.Debug))
+      assert.isTrue(yield* at(built(), LogLevel.All))
+      assert.isFalse(yield* at(built(), LogLevel.Info))
+      assert.isTrue(yield* at(built({ answered: LogLevel.Info }), LogLevel.Info))
+      assert.isFalse(yield* at(built({ answered: LogLevel.None }), LogLevel.All))
+      const silent = Effect.locally(FiberRef.currentLoggers, HashSet.empty<Logger.Logger<unknown, unknown>>())
+      assert.isFalse(yield* silent(at(built(), LogLevel.All)))
+    }))
+
+  it.effect("levels that are set inside others change what they name, and leave the rest as it was set there", () =>
+    Effect.gen(function*() {
+      const { all, install } = lines()
+      const answered = scripted([told]).service.generate(ask)
+      const failing = Effect.exit(scripted([unavailable()]).service.generate(ask))
+      const both = Effect.zipRight(answered, failing)
+      yield* install(both.pipe(
+        Telemetry.withLogs({ failed: "Fatal" }),
+        Telemetry.withLogs({ answered: "Info", failed: "Trace" })
+      ))
+      yield* install(both.pipe(
+        Effect.provide(Telemetry.logs({ failed: "Fatal" })),
+        Telemetry.withLogs({ answered: "Info", failed: "Trace" })
+      ))
+      yield* install(both)
+      assert.deepStrictEqual(all.map(({ level }) => level), ["Info", "Fatal", "Info", "Fatal", "Debug", "Error"])
     }))
 
   it.effect("a logger that throws harms no call", () =>
