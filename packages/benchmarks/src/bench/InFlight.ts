@@ -2,7 +2,7 @@
 import { fork } from "node:child_process"
 import { extname } from "node:path"
 import { fileURLToPath } from "node:url"
-import type * as Measure from "./Measure.ts"
+import * as Measure from "./Measure.ts"
 import * as Report from "./Report.ts"
 
 interface Sample {
@@ -26,8 +26,6 @@ const contestants = [
   ["p-retry", "p-retry, without a time limit"]
 ] as const
 
-const same = (value: number): Measure.Ratio => ({ median: value, least: value, most: value })
-
 export const run = async (most: number): Promise<Report.Section> => {
   const rows: Array<ReadonlyArray<string>> = []
   const found = new Map<string, Sample>()
@@ -45,7 +43,7 @@ export const run = async (most: number): Promise<Report.Section> => {
     }
   }
   const of = (who: string, calls: number) => found.get(`${who} ${calls}`)
-  const ratio = (a: number | undefined, b: number | undefined) => same((a ?? Number.NaN) / (b ?? Number.NaN))
+  const ratio = (a: number | undefined, b: number | undefined) => Measure.exactly((a ?? Number.NaN) / (b ?? Number.NaN))
   return {
     title: "Many calls in flight",
     about: "Each takes a second; CPU and the most memory are those of a process of its own, start-up included.",

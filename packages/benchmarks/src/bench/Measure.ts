@@ -65,16 +65,24 @@ export const middle = (samples: Samples, name: string, by: keyof Sample): number
   median(of(samples, name).map((sample) => sample[by]))
 
 /** How two compare: round by round, so that a slow moment of the machine weighs on both. */
-export interface Ratio {
+export interface Compared {
   readonly median: number
   readonly least: number
   readonly most: number
 }
 
-export const ratio = (samples: Samples, name: string, to: string, by: keyof Sample): Ratio => {
+/** What is counted, and so the same in every round. */
+export const exactly = (value: number): Compared => ({ median: value, least: value, most: value })
+
+const compared = (rounds: ReadonlyArray<number>): Compared => ({
+  median: median(rounds),
+  least: Math.min(...rounds),
+  most: Math.max(...rounds)
+})
+
+export const ratio = (samples: Samples, name: string, to: string, by: keyof Sample): Compared => {
   const others = of(samples, to)
-  const all = of(samples, name).map((sample, round) => sample[by] / (others[round]?.[by] ?? Number.NaN))
-  return { median: median(all), least: Math.min(...all), most: Math.max(...all) }
+  return compared(of(samples, name).map((sample, round) => sample[by] / (others[round]?.[by] ?? Number.NaN)))
 }
 
 /** The bytes that are allocated for one of what is done. Batches in which garbage was collected do not count. */

@@ -1,13 +1,13 @@
 /** What was measured, as tables. */
-import type { Ratio, Samples } from "./Measure.ts"
+import type { Compared, Samples } from "./Measure.ts"
 import * as Measure from "./Measure.ts"
 
 /** A target, and what came of it. */
 export interface Verdict {
   readonly what: string
-  /** At most this many times as much. */
+  /** At most this many times as much, or this much of what it says. */
   readonly target: number
-  readonly measured: Ratio
+  readonly measured: Compared
   /** What the comparison does not cover yet. */
   readonly note?: string | undefined
 }
@@ -49,8 +49,8 @@ const table = (columns: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray
 const judged = ({ measured, note, target, what }: Verdict): ReadonlyArray<string> => [
   note === undefined ? what : `${what} (${note})`,
   `≤ ${target}`,
-  measured.median.toFixed(2),
-  measured.least === measured.most ? "" : `${measured.least.toFixed(2)} – ${measured.most.toFixed(2)}`,
+  number(measured.median),
+  measured.least === measured.most ? "" : `${number(measured.least)} – ${number(measured.most)}`,
   measured.median <= target ? "met" : "missed"
 ]
 
@@ -63,5 +63,8 @@ export const lines = ({ about, columns, rows, title, verdicts }: Section): Reado
   ...table(columns, rows),
   ...(verdicts.length === 0
     ? []
-    : ["", ...table(["times as much as the peer", "target", "measured", "rounds", ""], verdicts.map(judged))])
+    : [
+      "",
+      ...table(["times as much as the peer, or what it says", "target", "measured", "rounds", ""], verdicts.map(judged))
+    ])
 ]
