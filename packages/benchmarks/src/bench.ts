@@ -28,6 +28,7 @@ import * as Policies from "./bench/Policies.ts"
 import * as Rejected from "./bench/Rejected.ts"
 import * as Report from "./bench/Report.ts"
 import * as Streams from "./bench/Streams.ts"
+import * as Telemetry from "./bench/Telemetry.ts"
 
 const { values: { node, ...values } } = parseArgs({
   options: {
@@ -75,6 +76,7 @@ const sections: Array<Report.Section> = []
 if (wanted("policies")) {
   sections.push(...await Policies.run(effort(40_000, 7)))
   sections.push(await Rejected.run(effort(40_000, 7)))
+  sections.push(await Telemetry.run(effort(40_000, 7)))
 }
 if (wanted("inflight")) sections.push(await InFlight.run(values.quick ? 20_000 : 100_000))
 if (wanted("http")) sections.push(await Http.run(url, client, effort(4000, 7)))

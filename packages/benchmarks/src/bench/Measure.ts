@@ -85,6 +85,33 @@ export const ratio = (samples: Samples, name: string, to: string, by: keyof Samp
   return compared(of(samples, name).map((sample, round) => sample[by] / (others[round]?.[by] ?? Number.NaN)))
 }
 
+const timed = async ({ run }: Contestant, times: number): Promise<number> => {
+  const start = performance.now()
+  await run(times)
+  return ((performance.now() - start) * 1000) / times
+}
+
+/**
+ * How many microseconds more the one takes than the other, where that is next to nothing: in short turns, so that both
+ * meet the same machine. A round is the median of many turns, which a few that are interrupted do not move.
+ */
+export const difference = async (one: Contestant, other: Contestant, { rounds, times }: Effort): Promise<Compared> => {
+  const turns = 41
+  const each = Math.ceil(times / turns)
+  for (const { run } of [one, other]) await run(times)
+  const all: Array<number> = []
+  for (let round = 0; round < rounds; round++) {
+    const found: Array<number> = []
+    for (let turn = 0; turn < turns; turn++) {
+      const first = turn % 2 === 0 ? await timed(one, each) : undefined
+      const theirs = await timed(other, each)
+      found.push((first ?? await timed(one, each)) - theirs)
+    }
+    all.push(median(found))
+  }
+  return compared(all)
+}
+
 /** The bytes that are allocated for one of what is done. Batches in which garbage was collected do not count. */
 export const bytes = async ({ run }: Contestant): Promise<number> => {
   const times = 50
