@@ -1,7 +1,7 @@
 /**
  * `pnpm bench`: Perdure side by side with its peers, in one process, taking turns. Prints tables in Markdown.
  *
- * `--quick` takes half a minute and tells less; `--only policies|inflight|http|streams` runs one part;
+ * `--quick` takes half a minute and tells less; `--only policies|contention|inflight|http|streams` runs one part;
  * `--write` puts the tables into `docs/benchmarks.md`.
  *
  * `--node <path>` runs it all under another Node. From Node 22 on, the policies of others are the newest ones (see
@@ -21,6 +21,7 @@ import { availableParallelism, loadavg } from "node:os"
 import { extname } from "node:path"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
+import * as Contention from "./bench/Contention.ts"
 import * as Http from "./bench/Http.ts"
 import * as InFlight from "./bench/InFlight.ts"
 import * as Peers from "./bench/Peers.ts"
@@ -49,7 +50,7 @@ if (node !== undefined) {
   process.exit(status ?? 1)
 }
 
-const parts = ["policies", "inflight", "http", "streams"]
+const parts = ["policies", "contention", "inflight", "http", "streams"]
 if (values.only !== undefined && !parts.includes(values.only)) {
   console.error(`--only is one of ${parts.join(", ")}`)
   process.exit(2)
@@ -78,6 +79,7 @@ if (wanted("policies")) {
   sections.push(await Rejected.run(effort(40_000, 7)))
   sections.push(await Telemetry.run(effort(40_000, 7)))
 }
+if (wanted("contention")) sections.push(Contention.run(values.quick ? 20 : 100))
 if (wanted("inflight")) sections.push(await InFlight.run(values.quick ? 20_000 : 100_000))
 if (wanted("http")) sections.push(await Http.run(url, client, effort(4000, 7)))
 if (wanted("streams")) sections.push(await Streams.run(url, client, effort(256, 7)))
