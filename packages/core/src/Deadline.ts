@@ -65,7 +65,7 @@ class Given extends Limit implements Internal.Deadline {
   readonly limit: Duration.Duration
   isOver = false
   private readonly local: Local
-  private readonly outer: Internal.Deadline | undefined
+  private readonly around: Internal.Deadline | undefined
   private readonly subject: Subject | undefined
   private readonly call: Call.Call | undefined
   /** How many attempts there were before. */
@@ -76,7 +76,7 @@ class Given extends Limit implements Internal.Deadline {
     this.at = at
     this.limit = limit
     this.local = local
-    this.outer = local.deadline
+    this.around = local.deadline
     this.subject = subject
     this.call = Call.liveIn(local)
     this.first = this.call?.attempts.length ?? 0
@@ -84,7 +84,7 @@ class Given extends Limit implements Internal.Deadline {
   }
 
   protected override over(): void {
-    this.local.deadline = this.outer
+    this.local.deadline = this.around
     this.isOver = true
   }
 
@@ -104,10 +104,10 @@ const gate = (limit: Duration.Duration): Gate => {
     const outer = Internal.liveIn(local)
     const now = Call.nowOf(fiber)
     const nearer = outer !== undefined && outer.at <= now + millis ? outer : undefined
-    if (nearer === undefined) return new Given(passing, now + millis, limit).begin(millis)
+    if (nearer === undefined) return new Given(passing, now + millis, limit).begin(local, millis)
     if (nearer.at <= now) return refuse(fiber, exceeded(fiber, subject, nearer.limit, false))
     // One around this is up earlier, and its own timer sees to that.
-    return nearer.fiber === fiber ? stay : new Given(passing, nearer.at, nearer.limit).begin(nearer.at - now)
+    return nearer.fiber === fiber ? stay : new Given(passing, nearer.at, nearer.limit).begin(local, nearer.at - now)
   }
 }
 

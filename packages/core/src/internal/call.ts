@@ -21,7 +21,7 @@ import * as Receipt from "../Receipt.ts"
 import { other } from "./conventions.ts"
 import { copy, instance } from "./copy.ts"
 import { costOf, pricesIn } from "./cost.ts"
-import { type AnyFiber, type Gate, type Passing, stay, through } from "./gate.ts"
+import { type AnyFiber, type Gate, type Leave, type Passing, stay, through } from "./gate.ts"
 import { type Branch, isWithin, type Local, localOf } from "./local.ts"
 import type * as Logs from "./logs.ts"
 import type * as Metrics from "./metrics.ts"
@@ -542,13 +542,15 @@ export const on = <A, E, R>(call: Call, self: Effect.Effect<A, E, R>): Effect.Ef
 export const track: Gate = (passing) => {
   const { local } = passing
   if (liveIn(local) !== undefined) return stay
-  const call = start(passing, "track", undefined)
-  const before = local.call
-  local.call = call
-  return (exit, { fiber }) => {
-    local.call = before
-    return tracked(exit, call, fiber)
-  }
+  // What is there has ended, so nobody misses it.
+  local.call = start(passing, "track", undefined)
+  return untrack
+}
+
+const untrack: Leave = (exit, { fiber, local }) => {
+  const { call } = local
+  local.call = undefined
+  return call === undefined ? exit : tracked(exit, call, fiber)
 }
 
 /** The end of what was tracked, with the receipt where there is a place for it. */

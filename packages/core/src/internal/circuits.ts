@@ -177,15 +177,16 @@ export const make = (
   /** What becomes of a call that was let through. */
   const leave = (admitted: Admitted): Leave => (exit, { fiber, local }) => {
     const took = admitted.at === undefined ? 0 : tookOf(fiber, admitted.subject, admitted.at)
-    // By the time a stream ends, the fiber has left the call.
-    const call = Call.liveIn(local)
+    const by = { fiber, call: Call.liveIn(local) }
     const { value } = exit as { readonly value?: unknown }
-    if (value instanceof OpenedStream) {
-      return then(value.onEnd((ended) => settle({ fiber, call }, admitted, took, ended)), () => exit)
-    }
-    const settled = settle({ fiber, call }, admitted, took, endedOf(exit))
+    if (value instanceof OpenedStream) return then(atEnd(value, by, admitted, took), () => exit)
+    const settled = settle(by, admitted, took, endedOf(exit))
     return settled === Exit.void ? exit : then(settled, () => exit)
   }
+
+  /** Settles with the end of a stream. By then the fiber has left the call. */
+  const atEnd = (stream: OpenedStream, by: By, admitted: Admitted, took: number) =>
+    stream.onEnd((ended) => settle(by, admitted, took, ended))
 
   const admit = (
     fiber: AnyFiber,
@@ -229,22 +230,31 @@ export const make = (
     openFor: number | undefined
   ): Effect.Effect<void> => {
     const { generation, place } = admitted
-    const settle = (before: Breaker.State = Breaker.initial) =>
-      Breaker.settle(settings, before, generation, result, now, openFor)
-    if (store.unsafeModify === undefined) {
-      const change: CircuitStore.Change<Breaker.State | Change> = (before = Breaker.initial) => {
-        const after = settle(before)
-        return [after === undefined ? before : { before, after }, after ?? before]
-      }
-      return then(store.modify(place, change), (change) => recorded(by, admitted, change, result, now))
-    }
+    if (store.unsafeModify === undefined) return recordElsewhere(by, admitted, result, now, openFor)
     const before = store.peek(place) ?? Breaker.initial
-    const after = settle(before)
+    const after = Breaker.settle(settings, before, generation, result, now, openFor)
     // As nearly always.
     if (after === before) return Exit.void
     if (after === undefined) return recorded(by, admitted, before, result, now)
-    store.unsafeModify(place, () => [undefined, after])
+    put(place, after)
     return after._tag === before._tag ? Exit.void : recorded(by, admitted, { before, after }, result, now)
+  }
+
+  const put = (place: string, state: Breaker.State) => store.unsafeModify?.(place, () => [undefined, state])
+
+  /** The same where the store takes its time. */
+  const recordElsewhere = (
+    by: By,
+    admitted: Admitted,
+    result: Breaker.Result,
+    now: number,
+    openFor: number | undefined
+  ): Effect.Effect<void> => {
+    const change: CircuitStore.Change<Breaker.State | Change> = (before = Breaker.initial) => {
+      const after = Breaker.settle(settings, before, admitted.generation, result, now, openFor)
+      return [after === undefined ? before : { before, after }, after ?? before]
+    }
+    return then(store.modify(admitted.place, change), (change) => recorded(by, admitted, change, result, now))
   }
 
   const recorded = (

@@ -2,13 +2,12 @@
  * What policies are: something that is entered before an attempt and left after it. Gates that stand one behind the other
  * are passed in one uninterruptible region, since such a region costs more than what most gates do in it.
  */
-import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import type * as Option from "effect/Option"
 import type { Subject } from "../Policy.ts"
-import { claim, claimed, type Local } from "./local.ts"
+import { claim, claimed, fresh, type Local } from "./local.ts"
 import { endedOf, OpenedStream, type Tell } from "./opened.ts"
 
 export type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
@@ -66,54 +65,73 @@ export const through = <A, E, R>(
   gates: ReadonlyArray<Gate>,
   self: Effect.Effect<A, E, R>,
   subject: Subject | undefined
-): Effect.Effect<A, E, R> =>
-  Effect.uninterruptibleMask((restore) => {
+): Effect.Effect<A, E, R> => {
+  const way = new Way(gates, self, subject)
+  return Effect.uninterruptibleMask((restore) => {
     // There always is one, as it runs this.
     const { value: fiber } = Fiber.getCurrentFiber() as Option.Some<AnyFiber>
-    const begin = (local: Local) => new Passage(gates, self, subject, fiber, local, restore).enter()
     const local = claimed(fiber)
-    return local === undefined ? Effect.flatMap(claim(fiber), begin) : begin(local)
+    return local === undefined ? claiming(way, fiber, restore) : new Passage(way, fiber, local, restore).enter()
   })
+}
+
+const claiming = <A, E, R>(way: Way<A, E, R>, fiber: AnyFiber, restore: Restore): Effect.Effect<A, E, R> => {
+  const local = fresh(fiber)
+  return Effect.flatMap(claim(local), () => new Passage(way, fiber, local, restore).enter())
+}
+
+/** What is the same each time that it is run. */
+class Way<A, E, R> {
+  readonly gates: ReadonlyArray<Gate>
+  readonly self: Effect.Effect<A, E, R>
+  readonly subject: Subject | undefined
+  private interruptible: Effect.Effect<A, E, R> | undefined
+
+  constructor(gates: ReadonlyArray<Gate>, self: Effect.Effect<A, E, R>, subject: Subject | undefined) {
+    this.gates = gates
+    this.self = self
+    this.subject = subject
+    this.interruptible = undefined
+  }
+
+  restored(restore: Restore): Effect.Effect<A, E, R> {
+    return restore === Effect.interruptible ? this.interruptible ??= restore(this.self) : restore(this.self)
+  }
+}
 
 class Passage<A, E, R> implements Passing {
   readonly fiber: AnyFiber
   readonly local: Local
-  readonly subject: Subject | undefined
   readonly restore: Restore
-  private readonly gates: ReadonlyArray<Gate>
-  private readonly self: Effect.Effect<A, E, R>
+  private readonly way: Way<A, E, R>
   /** Of each gate that was entered, how it is left. */
   private readonly leaves: Array<Leave>
-  private depth = 0
+  private depth: number
 
-  constructor(
-    gates: ReadonlyArray<Gate>,
-    self: Effect.Effect<A, E, R>,
-    subject: Subject | undefined,
-    fiber: AnyFiber,
-    local: Local,
-    restore: Restore
-  ) {
-    this.gates = gates
-    this.self = self
-    this.subject = subject
+  constructor(way: Way<A, E, R>, fiber: AnyFiber, local: Local, restore: Restore) {
+    this.way = way
     this.fiber = fiber
     this.local = local
     this.restore = restore
-    this.leaves = new Array(gates.length)
+    this.leaves = new Array(way.gates.length)
+    this.depth = 0
+  }
+
+  get subject(): Subject | undefined {
+    return this.way.subject
   }
 
   /** Passes the gates that are left, and runs the effect. */
   enter(): Effect.Effect<A, E, R> {
-    const { gates, leaves } = this
+    const { leaves, way: { gates } } = this
     while (this.depth < gates.length) {
       const entered = this.entered(gates[this.depth]!)
       // It takes its time, or refuses.
-      if (typeof entered !== "function") return Effect.matchCauseEffect(entered, this.then((leave) => this.push(leave)))
+      if (typeof entered !== "function") return this.after(entered, (leave: Leave) => this.push(leave))
       leaves[this.depth++] = entered
       if (entered.apart !== undefined) return this.apart(entered.apart)
     }
-    return this.run(this.self)
+    return this.run(this.way.restored(this.restore))
   }
 
   private push(leave: Leave): Effect.Effect<A, E, R> {
@@ -121,15 +139,14 @@ class Passage<A, E, R> implements Passing {
     return leave.apart === undefined ? this.enter() : this.apart(leave.apart)
   }
 
-  private apart(way: NonNullable<Leave["apart"]>): Effect.Effect<A, E, R> {
-    const inner = this.gates.slice(this.depth)
-    return this.run(way(inner.length === 0 ? this.self : through(inner, this.self, this.subject)))
+  private apart(apart: NonNullable<Leave["apart"]>): Effect.Effect<A, E, R> {
+    const { gates, self, subject } = this.way
+    const inner = gates.slice(this.depth)
+    return this.run(this.restore(apart(inner.length === 0 ? self : through(inner, self, subject))))
   }
 
   private run(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
-    return this.depth === 0
-      ? this.restore(self)
-      : Effect.matchCauseEffect(this.restore(self), this.then((value) => this.leave(Exit.succeed(value))))
+    return this.depth === 0 ? self : this.after(self, (value: A) => this.leave(Exit.succeed(value)))
   }
 
   /** Leaves the gates that were entered. */
@@ -140,9 +157,9 @@ class Passage<A, E, R> implements Passing {
       // Most leave the end as it is, and finding out what an effect is costs more than that.
       if (left === exit) continue
       if (!Exit.isExit(left)) {
-        return Effect.matchCauseEffect(
+        return this.after(
           left,
-          this.then((value) => value instanceof Again ? this.push(value.leave) : this.leave(Exit.succeed(value)))
+          (value) => value instanceof Again ? this.push(value.leave) : this.leave(Exit.succeed(value))
         )
       }
       exit = left
@@ -150,8 +167,14 @@ class Passage<A, E, R> implements Passing {
     return exit
   }
 
-  private then<B>(onSuccess: (value: B) => Effect.Effect<A, E, R>) {
-    return { onSuccess, onFailure: (cause: Cause.Cause<any>) => this.leave(Exit.failCause(cause)) }
+  private after<B>(
+    effect: Effect.Effect<B, any, any>,
+    onSuccess: (value: B) => Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E, R> {
+    return Effect.matchCauseEffect(effect, {
+      onSuccess,
+      onFailure: (cause) => this.leave(Exit.failCause(cause))
+    })
   }
 
   /** A gate may run functions of the caller's. One that throws is a defect, and the gates before it are left all the same. */

@@ -8,6 +8,7 @@ import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
 import { clockOf } from "./call.ts"
 import type { AnyFiber, Leave } from "./gate.ts"
+import type { Local } from "./local.ts"
 import { OpenedStream } from "./opened.ts"
 import { Alarm } from "./timer.ts"
 
@@ -24,6 +25,7 @@ export abstract class Limit extends Alarm {
   /** Who interrupts, so that this interruption is told from all others. */
   private us: FiberId.FiberId | undefined = undefined
   private failure: unknown = undefined
+  private outer: Limit | undefined = undefined
 
   constructor(fiber: AnyFiber) {
     super()
@@ -37,22 +39,30 @@ export abstract class Limit extends Alarm {
   protected over(): void {}
 
   /** Begins to count; what it gives ends that. */
-  begin(millis: number): Leave {
-    if (!hasNoChildren(this.fiber)) {
-      const leave = (exit: AnyExit) => {
-        this.over()
-        return exit
-      }
-      return Object.assign(leave, {
-        apart: <A, E, R>(inner: Effect.Effect<A, E, R>) => raced(inner, millis, () => this.expire() as E)
-      })
-    }
+  begin(local: Local, millis: number): Leave {
+    if (!hasNoChildren(this.fiber)) return this.beside(millis)
+    this.outer = local.limit
+    local.limit = this
     this.set(clockOf(this.fiber), millis)
-    return (exit) => {
+    return leave
+  }
+
+  private beside(millis: number): Leave {
+    const leave: Leave = (exit) => {
       this.over()
-      this.cancel()
-      return this.us === undefined ? exit : this.overrun(this.us, exit)
+      return exit
     }
+    return Object.assign(leave, {
+      apart: <A, E, R>(inner: Effect.Effect<A, E, R>) => raced(inner, millis, () => this.expire() as E)
+    })
+  }
+
+  /** Gives back the fiber's limit around this one. */
+  end(exit: AnyExit, local: Local): Effect.Effect<any, any> {
+    local.limit = this.outer
+    this.over()
+    this.cancel()
+    return this.us === undefined ? exit : this.overrun(this.us, exit)
   }
 
   ring(): void {
@@ -75,6 +85,9 @@ export abstract class Limit extends Alarm {
     )
   }
 }
+
+/** The same for all, as it is always the innermost that ends. */
+const leave: Leave = (exit, { local }) => local.limit === undefined ? exit : local.limit.end(exit, local)
 
 type AnyExit = Exit.Exit<any, any>
 

@@ -1,5 +1,5 @@
 /** What a fiber works for, to be read and changed in one step. */
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as FiberRef from "effect/FiberRef"
 import { globalValue } from "effect/GlobalValue"
@@ -7,6 +7,7 @@ import type { LlmError } from "../LlmError.ts"
 import type { Ambient } from "./budget.ts"
 import type { Call } from "./call.ts"
 import type { Deadline } from "./deadline.ts"
+import type { Limit } from "./limit.ts"
 
 /**
  * A fiber's own values. Setting a `FiberRef` copies all that the fiber has; so one reference holds this, set once in the
@@ -18,6 +19,8 @@ export class Local {
   call: Call | undefined
   /** When the time of what it does is up. */
   deadline: Deadline | undefined
+  /** The innermost limit of its time. */
+  limit: Limit | undefined
   /** The label of the key that it is asked with. */
   key: string | undefined
   /** Whether it is a try beside another. */
@@ -35,6 +38,7 @@ export class Local {
     this.owner = owner
     this.call = from?.call
     this.deadline = from?.deadline
+    this.limit = undefined
     this.key = from?.key
     this.hedge = from?.hedge ?? false
     this.branch = from?.branch
@@ -78,7 +82,7 @@ const ref: FiberRef.FiberRef<Local> = globalValue(
 /** For reading. */
 export const localOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Local => fiber.getFiberRef(ref)
 
-/** The values that a fiber may change; nothing where {@link claim} must come first, as it must once in the life of a fiber. */
+/** The values that a fiber may change; nothing where it must be given its own first, as it must once in its life. */
 export const claimed = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Local | undefined => {
   const local = fiber.getFiberRef(ref)
   if (local.owner === fiber) return local
@@ -88,8 +92,8 @@ export const claimed = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Local | un
   return local
 }
 
-/** Gives a fiber values of its own. */
-export const claim = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Effect.Effect<Local> => {
-  const local = new Local(fiber, localOf(fiber))
-  return Effect.as(FiberRef.set(ref, local), local)
-}
+/** Values for a fiber to have as its own. */
+export const fresh = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Local => new Local(fiber, localOf(fiber))
+
+/** Gives them to the fiber that runs this. */
+export const claim = (local: Local): Effect.Effect<void> => FiberRef.set(ref, local)
