@@ -15,6 +15,7 @@ import type { Pace } from "./Disposition.ts"
 import * as Internal from "./internal/budget.ts"
 import * as Settings from "./internal/budgetOptions.ts"
 import * as Call from "./internal/call.ts"
+import { nowOf } from "./internal/clock.ts"
 import { type Gate, settling, stay } from "./internal/gate.ts"
 import * as Gauges from "./internal/gauges.ts"
 import { Memory } from "./internal/memory.ts"
@@ -333,7 +334,7 @@ const build = (first: Settings.Checked, store: BudgetStore.Service): Service => 
       const served = ended._tag === "Answered"
       const counts = settings.counting && !use.counted
       if (!served && !counts) return Effect.void
-      const now = Call.nowOf(fiber)
+      const now = nowOf(fiber)
       const target = lastOf(call, served) ?? subject?.target
       const earned = served ? deposit(true, target, use.paid, now) : Effect.void
       if (!counts) return earned
@@ -351,7 +352,7 @@ const build = (first: Settings.Checked, store: BudgetStore.Service): Service => 
   const methods: Omit<Service, keyof Policy.Policy> = {
     balance: (key) =>
       Effect.withFiberRuntime((fiber) => {
-        const now = Call.nowOf(fiber)
+        const now = nowOf(fiber)
         const { process, target } = settings
         const levelOf = (bucket: Settings.Bucket | undefined, key: string | undefined) =>
           bucket === undefined ? Effect.succeed(undefined) : modify(

@@ -12,6 +12,7 @@ import * as Layer from "effect/Layer"
 import * as Disposition from "./Disposition.ts"
 import * as Learning from "./internal/adaptive.ts"
 import * as Call from "./internal/call.ts"
+import { clockOf, nowOf } from "./internal/clock.ts"
 import { type AnyFiber, type Gate, type Leave, settling } from "./internal/gate.ts"
 import { type Ended, OpenedStream } from "./internal/opened.ts"
 import { Slot, Slots, wait, type Waiting } from "./internal/permits.ts"
@@ -358,7 +359,7 @@ export const adaptive = (options: AdaptiveOptions = {}): Effect.Effect<Adaptive>
 
 /** Learns from how a call ends, and when. */
 const watched = (slot: Slot<Learning.State>, fiber: AnyFiber, settings: () => CheckedAdaptive): Leave => {
-  const clock = Call.clockOf(fiber)
+  const clock = clockOf(fiber)
   const startedAt = clock.unsafeCurrentTimeMillis()
   const { inFlight } = slot.permits
   const settle = (openedAt: number | undefined) => (ended: Ended): Exit.Exit<void> => {
@@ -415,7 +416,7 @@ const build = <O, S, C extends Checked<S>>(
   const slots = new Slots<S>()
   const gate: Gate = ({ fiber, restore, subject }) => {
     const key = settings.key(subject)
-    const slot = slots.find(key) ?? slots.add(key, settings.fresh(Call.nowOf(fiber)))
+    const slot = slots.find(key) ?? slots.add(key, settings.fresh(nowOf(fiber)))
     if (slot.permits.enter()) return leave(slot, fiber, current)
     return Effect.map(wait(fiber, slot, settings, subject, restore), () => leave(slot, fiber, current))
   }

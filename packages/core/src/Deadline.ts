@@ -7,6 +7,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Call from "./internal/call.ts"
+import { nowOf } from "./internal/clock.ts"
 import * as Internal from "./internal/deadline.ts"
 import { type AnyFiber, type Gate, type Passing, stay } from "./internal/gate.ts"
 import { Limit } from "./internal/limit.ts"
@@ -55,7 +56,7 @@ export const make = (limit: Duration.DurationInput): Policy<unknown, LlmError.De
 export const remaining: Effect.Effect<Option.Option<Duration.Duration>> = Effect.withFiberRuntime((fiber) => {
   const deadline = Internal.deadlineOf(fiber)
   return Effect.succeed(
-    deadline === undefined ? Option.none() : Option.some(Duration.millis(Math.max(0, deadline.at - Call.nowOf(fiber))))
+    deadline === undefined ? Option.none() : Option.some(Duration.millis(Math.max(0, deadline.at - nowOf(fiber))))
   )
 })
 
@@ -100,14 +101,13 @@ class Given extends Limit implements Internal.Deadline {
 const gate = (limit: Duration.Duration): Gate => {
   const millis = Duration.toMillis(limit)
   return (passing) => {
-    const { fiber, local, subject } = passing
+    const { fiber, local, now, subject } = passing
     const outer = Internal.liveIn(local)
-    const now = Call.nowOf(fiber)
     const nearer = outer !== undefined && outer.at <= now + millis ? outer : undefined
-    if (nearer === undefined) return new Given(passing, now + millis, limit).begin(local, millis)
+    if (nearer === undefined) return new Given(passing, now + millis, limit).begin(passing, millis)
     if (nearer.at <= now) return refuse(fiber, exceeded(fiber, subject, nearer.limit, false))
     // One around this is up earlier, and its own timer sees to that.
-    return nearer.fiber === fiber ? stay : new Given(passing, nearer.at, nearer.limit).begin(local, nearer.at - now)
+    return nearer.fiber === fiber ? stay : new Given(passing, nearer.at, nearer.limit).begin(passing, nearer.at - now)
   }
 }
 

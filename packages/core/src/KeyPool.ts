@@ -11,7 +11,7 @@ import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Disposition from "./Disposition.ts"
 import { asking } from "./internal/asking.ts"
-import * as Call from "./internal/call.ts"
+import { nowOf } from "./internal/clock.ts"
 import { collect } from "./internal/collect.ts"
 import type { AnyFiber } from "./internal/gate.ts"
 import * as Keys from "./internal/keys.ts"
@@ -209,7 +209,7 @@ export const make = (keys: readonly [Key, ...Array<Key>], options: Options = {})
     ask: Ask<A, R>,
     before: LlmError | undefined
   ): Effect.Effect<A, LlmError, R> => {
-    const now = Call.nowOf(fiber)
+    const now = nowOf(fiber)
     const slot = rest.find((slot) => Keys.backAt(pool, slot, now) <= now)
     if (slot === undefined) return before === undefined ? none(fiber, rest, ask, now) : Effect.fail(before)
     return Effect.catchAll(use(slot, ask), (failure) => {

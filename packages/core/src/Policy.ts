@@ -190,7 +190,7 @@ class Patience extends Limit {
 
 const timeoutGate = (limit: Duration.Duration): Gate => {
   const millis = Duration.toMillis(limit)
-  return (passing) => new Patience(passing, limit).begin(passing.local, millis)
+  return (passing) => new Patience(passing, limit).begin(passing, millis)
 }
 
 /**

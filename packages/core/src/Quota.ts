@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Call from "./internal/call.ts"
+import { nowOf } from "./internal/clock.ts"
 import { deadlineOf } from "./internal/deadline.ts"
 import { type AnyFiber, type Gate, type Leave, type Restore, settling } from "./internal/gate.ts"
 import * as Gauges from "./internal/gauges.ts"
@@ -298,7 +298,7 @@ const build = (store: Context.Tag.Service<typeof QuotaStore>, first: Checked): S
 }
 
 /** Whole milliseconds, for whole numbers of permits. */
-const clock = (fiber: AnyFiber): number => Math.floor(Call.nowOf(fiber))
+const clock = (fiber: AnyFiber): number => Math.floor(nowOf(fiber))
 
 const statusOf = (state: Pure.State, line: Line, at: number): Status => ({
   limits: state.buckets.map((bucket) => ({

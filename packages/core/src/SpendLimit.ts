@@ -13,6 +13,7 @@ import { globalValue } from "effect/GlobalValue"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Call from "./internal/call.ts"
+import { nowOf } from "./internal/clock.ts"
 import { cost, unitsOf } from "./internal/cost.ts"
 import { type AnyFiber, type Gate, type Leave, settling } from "./internal/gate.ts"
 import type { Ended } from "./internal/opened.ts"
@@ -261,7 +262,7 @@ const build = (store: Context.Tag.Service<typeof SpendStore>, prices: Prices, fi
 }
 
 /** Whole milliseconds, since windows are. */
-const clock = (fiber: AnyFiber): number => Math.floor(Call.nowOf(fiber))
+const clock = (fiber: AnyFiber): number => Math.floor(nowOf(fiber))
 
 const statusOf = (settings: Pure.Settings, state: Pure.State, currency: string, at: number): Status => ({
   currency,

@@ -1,7 +1,7 @@
 /** One of several is asked: the fiber knows what it must meanwhile, and whoever asks is told how it ended. */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Call from "./call.ts"
+import { nowOf } from "./clock.ts"
 import { type Gate, through } from "./gate.ts"
 import type { Local } from "./local.ts"
 import { type Ended, endedOf, OpenedStream } from "./opened.ts"
@@ -24,21 +24,20 @@ export const asking = <A, E, R>(
   ask: (now: number) => Asked
 ): Effect.Effect<A, E, R> => through<A, E, R>([gate(knows, ask)], self, undefined)
 
-const gate = (knows: Knows, ask: (now: number) => Asked): Gate => ({ fiber, local }) => {
+const gate = (knows: Knows, ask: (now: number) => Asked): Gate => ({ fiber, local, now }) => {
   const { elsewhere, key, lastResort } = local
   if (knows.elsewhere !== undefined) local.elsewhere = knows.elsewhere
   if (knows.key !== undefined) local.key = knows.key
   if (knows.lastResort !== undefined) local.lastResort = knows.lastResort
-  const asked = ask(Call.nowOf(fiber))
-  return (exit) => {
+  const asked = ask(now)
+  return (exit, { now }) => {
     local.elsewhere = elsewhere
     local.key = key
     local.lastResort = lastResort
-    const now = Call.nowOf(fiber)
     if (Exit.isSuccess(exit)) {
       asked.answered(now)
       if (exit.value instanceof OpenedStream) {
-        const ended = exit.value.onEnd((ended) => Effect.sync(() => asked.ended(ended, Call.nowOf(fiber))))
+        const ended = exit.value.onEnd((ended) => Effect.sync(() => asked.ended(ended, nowOf(fiber))))
         return Effect.as(ended, exit.value)
       }
     }

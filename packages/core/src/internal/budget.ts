@@ -4,6 +4,7 @@ import * as Exit from "effect/Exit"
 import type { Pace } from "../Disposition.ts"
 import type { Target } from "../Receipt.ts"
 import * as Call from "./call.ts"
+import { nowOf } from "./clock.ts"
 import type { AnyFiber } from "./gate.ts"
 import { isWithin, localOf } from "./local.ts"
 
@@ -163,7 +164,7 @@ export const withdraw = (
   const { branch, budget: ambient } = localOf(fiber)
   if (ambient === undefined) return granted
   const known = target ?? Call.live(fiber)?.attempts.findLast((attempt) => isWithin(attempt.branch, branch))?.target
-  return Effect.uninterruptible(ask(ambient, { kind, target: known, pace, now: Call.nowOf(fiber) }))
+  return Effect.uninterruptible(ask(ambient, { kind, target: known, pace, now: nowOf(fiber) }))
 }
 
 const ask = (ambient: Ambient, repeat: Repeat): Effect.Effect<boolean> => {

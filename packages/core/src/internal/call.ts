@@ -3,7 +3,6 @@
  * this fiber or on one forked from it, adds to the same story.
  */
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -21,7 +20,7 @@ import * as Receipt from "../Receipt.ts"
 import { other } from "./conventions.ts"
 import { copy, instance } from "./copy.ts"
 import { costOf, pricesIn } from "./cost.ts"
-import { type AnyFiber, type Gate, type Leave, type Passing, stay, through } from "./gate.ts"
+import { type AnyFiber, type Gate, type Leave, type Leaving, type Passing, stay, through } from "./gate.ts"
 import { type Branch, isWithin, type Local, localOf } from "./local.ts"
 import type * as Logs from "./logs.ts"
 import type * as Metrics from "./metrics.ts"
@@ -127,13 +126,13 @@ export class Call {
   readonly levels: Logs.Levels | undefined
 
   constructor(
-    fiber: AnyFiber,
+    { fiber, now }: Passing,
     kind: "call" | "track",
     requested: Receipt.Target | undefined,
     parent: Call | undefined
   ) {
     this.kind = kind
-    this.startedAt = nowOf(fiber)
+    this.startedAt = now
     this.requested = requested
     this.parent = parent
     this.observers = fiber.getFiberRef(observers)
@@ -413,14 +412,6 @@ export const whenCut: FiberRef.FiberRef<WhenCut> = globalValue(
 
 export const targetKey = ({ model, provider }: Receipt.Target): string => `${provider}/${model}`
 
-/** The fiber's `Clock`, without an effect of its own. */
-export const clockOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Clock.Clock =>
-  // All fibers have one, and the function to get it allocates.
-  fiber.currentDefaultServices.unsafeMap.get(Clock.Clock.key)
-
-/** The time on the fiber's `Clock`. */
-export const nowOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>): number => clockOf(fiber).unsafeCurrentTimeMillis()
-
 /** What a fiber with these values works for, if that still goes on: a fiber may outlive the call it was forked in. */
 export const liveIn = ({ call }: Local): Call | undefined => call?.ended === true ? undefined : call
 
@@ -440,12 +431,8 @@ export const circuitChanged = (
   tellAll(told, { _tag: "CircuitChanged", call: undefined, breaker, ...transition })
 }
 
-const start = (
-  { fiber, local }: Passing,
-  kind: "call" | "track",
-  requested: Receipt.Target | undefined
-): Call => {
-  const call = new Call(fiber, kind, requested, liveIn(local))
+const start = (passing: Passing, kind: "call" | "track", requested: Receipt.Target | undefined): Call => {
+  const call = new Call(passing, kind, requested, liveIn(passing.local))
   if (call.told && call.watched) call.emit({ _tag: "Started", at: call.startedAt, requested: call.target })
   return call
 }
@@ -492,18 +479,19 @@ export const stamp = <E>(error: E, receipt: Receipt.Receipt): E =>
 export const inCall = <A, E, R, R2>(
   self: Effect.Effect<A, E, R>,
   requested: Receipt.Target | undefined,
-  onSuccess: (value: A, call: Call, fiber: AnyFiber) => Effect.Effect<A, never, R2>
+  onSuccess: (value: A, call: Call, leaving: Leaving) => Effect.Effect<A, never, R2>
 ): Effect.Effect<A, E, R | R2> => {
   const gate: Gate = (passing) => {
-    const { fiber, local } = passing
+    const { local } = passing
     const call = start(passing, "call", requested)
     const before = local.call
     local.call = call
-    const leave = (exit: Exit.Exit<any, any>) => {
+    const leave: Leave = (exit, leaving) => {
       local.call = before
-      if (Exit.isSuccess(exit)) return onSuccess(exit.value, call, fiber)
+      if (Exit.isSuccess(exit)) return onSuccess(exit.value, call, leaving)
+      const { fiber, now } = leaving
       const end = endOf(exit.cause)
-      const receipt = call.close(nowOf(fiber), end)
+      const receipt = call.close(now, end)
       return logged(call, fiber, end, receipt, Exit.failCause(Cause.map(exit.cause, (error) => stamp(error, receipt))))
     }
     const { own } = call
@@ -517,8 +505,8 @@ export const called = <E, R>(
   self: Effect.Effect<LlmResponse, E, R>,
   requested: Receipt.Target | undefined
 ): Effect.Effect<LlmResponse, E, R> =>
-  inCall(self, requested, (value, call, fiber) => {
-    const receipt = call.close(nowOf(fiber), answeredEnd)
+  inCall(self, requested, (value, call, { fiber, now }) => {
+    const receipt = call.close(now, answeredEnd)
     const answer = Exit.succeed(value instanceof LlmResponse ? copy(value, { receipt }) : value)
     return logged(call, fiber, answeredEnd, receipt, answer)
   })
@@ -547,22 +535,22 @@ export const track: Gate = (passing) => {
   return untrack
 }
 
-const untrack: Leave = (exit, { fiber, local }) => {
-  const { call } = local
-  local.call = undefined
-  return call === undefined ? exit : tracked(exit, call, fiber)
+const untrack: Leave = (exit, leaving) => {
+  const { call } = leaving.local
+  leaving.local.call = undefined
+  return call === undefined ? exit : tracked(exit, call, leaving)
 }
 
 /** The end of what was tracked, with the receipt where there is a place for it. */
-const tracked = (exit: Exit.Exit<any, any>, call: Call, fiber: AnyFiber): Exit.Exit<any, any> => {
+const tracked = (exit: Exit.Exit<any, any>, call: Call, leaving: Leaving): Exit.Exit<any, any> => {
   call.ended = true
   if (Exit.isSuccess(exit)) {
     return exit.value instanceof LlmResponse
-      ? Exit.succeed(copy(exit.value, { receipt: call.receipt(nowOf(fiber)) }))
+      ? Exit.succeed(copy(exit.value, { receipt: call.receipt(leaving.now) }))
       : exit
   }
   return Exit.failCause(
-    Cause.map(exit.cause, (error) => LlmError.is(error) ? stamp(error, call.receipt(nowOf(fiber))) : error)
+    Cause.map(exit.cause, (error) => LlmError.is(error) ? stamp(error, call.receipt(leaving.now)) : error)
   )
 }
 

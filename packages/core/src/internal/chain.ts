@@ -8,6 +8,7 @@ import type { LlmRequest } from "../LlmRequest.ts"
 import { asking, type Knows } from "./asking.ts"
 import * as Budget from "./budget.ts"
 import * as Call from "./call.ts"
+import { nowOf } from "./clock.ts"
 import { deadlineOf } from "./deadline.ts"
 import type { AnyFiber } from "./gate.ts"
 import * as Health from "./health.ts"
@@ -59,7 +60,7 @@ export class Chain<K extends Kind> {
   begin(): Answer<K> {
     return Effect.withFiberRuntime<any, LlmError, any>((fiber) => {
       const call = Call.live(fiber)
-      this.rest = this.inOrder(this.uncut(call), Call.nowOf(fiber))
+      this.rest = this.inOrder(this.uncut(call), nowOf(fiber))
       if (this.run.limited) {
         const why = unable(this.run.request)
         this.passOver((target) => why(target))
@@ -72,7 +73,7 @@ export class Chain<K extends Kind> {
   private next(fiber: AnyFiber): Effect.Effect<any, LlmError, any> {
     const before = this.past[this.past.length - 1]
     this.passOverTooSlow(fiber)
-    const target = this.choose(this.rest, Call.nowOf(fiber))
+    const target = this.choose(this.rest, nowOf(fiber))
     if (target === undefined) return this.end(fiber)
     const from = before ?? this.past[this.past.length - 1]
     return from === undefined
@@ -140,7 +141,7 @@ export class Chain<K extends Kind> {
 
   /** Whether another target would take over after a failure. */
   private goesOn(fiber: AnyFiber, from: Target, failure: LlmError): boolean {
-    const now = Call.nowOf(fiber)
+    const now = nowOf(fiber)
     const left = leftOf(fiber, now)
     if (this.rest.some((to) => this.mayFollow(to, { from, failure }) && !this.isTooSlow(to, left, now))) return true
     return this.run.settings.lastResort === "soonest" && failure._tag === "CircuitOpen" &&
@@ -155,7 +156,7 @@ export class Chain<K extends Kind> {
   private passOverTooSlow(fiber: AnyFiber): void {
     const given = deadlineOf(fiber)
     if (given === undefined) return
-    const now = Call.nowOf(fiber)
+    const now = nowOf(fiber)
     const left = given.at - now
     const isSlow = (target: Target) => this.isTooSlow(target, left, now)
     const slow = this.rest.filter((target) => this.mayFollow(target) && isSlow(target))
@@ -184,7 +185,7 @@ export class Chain<K extends Kind> {
   private tell(fiber: AnyFiber, from: Past, to: Target): void {
     Call.live(fiber)?.fallBack({
       _tag: "FellBack",
-      at: Call.nowOf(fiber),
+      at: nowOf(fiber),
       from: nameOf(from.target),
       to: nameOf(to),
       because: from.failure._tag

@@ -12,9 +12,10 @@ import * as LlmError from "../LlmError.ts"
 import type * as Policy from "../Policy.ts"
 import * as Breaker from "./breaker.ts"
 import * as Call from "./call.ts"
-import { type AnyFiber, type Gate, type Leave, stay, through } from "./gate.ts"
+import { clockOf, nowOf } from "./clock.ts"
+import { type AnyFiber, type Gate, type Leave, type Leaving, stay, through } from "./gate.ts"
 import * as Gauges from "./gauges.ts"
-import { type LastResort, type Local, localOf } from "./local.ts"
+import { type LastResort, localOf } from "./local.ts"
 import { type Ended, endedOf, OpenedStream } from "./opened.ts"
 import { type Driver, next } from "./openings.ts"
 import * as Pipeline from "./pipeline.ts"
@@ -54,18 +55,18 @@ interface Admitted {
 }
 
 /** How long a call has taken that was let through at a time: from its first request on, where one is on record. */
-const tookOf = (fiber: AnyFiber, subject: Policy.Subject | undefined, at: number): number => {
+const tookOf = ({ call }: By, subject: Policy.Subject | undefined, at: number, now: number): number => {
   let begun: number | undefined
   if (subject !== undefined) {
     const { model, provider } = subject.target
-    const attempts = Call.live(fiber)?.attempts ?? []
+    const attempts = call?.attempts ?? []
     for (let i = attempts.length - 1; i >= 0; i--) {
       const attempt = attempts[i]
       if (attempt === undefined || attempt.start < at) break
       if (attempt.target.provider === provider && attempt.target.model === model) begun = attempt.start
     }
   }
-  return Call.nowOf(fiber) - (begun ?? at)
+  return now - (begun ?? at)
 }
 
 /** Fails with the refusal of a call. */
@@ -175,25 +176,25 @@ export const make = (
   }
 
   /** What becomes of a call that was let through. */
-  const leave = (admitted: Admitted): Leave => (exit, { fiber, local }) => {
-    const took = admitted.at === undefined ? 0 : tookOf(fiber, admitted.subject, admitted.at)
+  const leave = (admitted: Admitted): Leave => (exit, { fiber, local, now }) => {
     const by = { fiber, call: Call.liveIn(local) }
+    const took = admitted.at === undefined ? 0 : tookOf(by, admitted.subject, admitted.at, now)
     const { value } = exit as { readonly value?: unknown }
     if (value instanceof OpenedStream) return then(atEnd(value, by, admitted, took), () => exit)
-    const settled = settle(by, admitted, took, endedOf(exit))
+    const settled = settle(by, admitted, took, endedOf(exit), now)
     return settled === Exit.void ? exit : then(settled, () => exit)
   }
 
   /** Settles with the end of a stream. By then the fiber has left the call. */
   const atEnd = (stream: OpenedStream, by: By, admitted: Admitted, took: number) =>
-    stream.onEnd((ended) => settle(by, admitted, took, ended))
+    stream.onEnd((ended) => settle(by, admitted, took, ended, nowOf(by.fiber)))
 
   const admit = (
     fiber: AnyFiber,
     subject: Policy.Subject | undefined,
     { circuit, place }: Circuit,
     generation: number
-  ): Leave => leave({ circuit, place, generation, subject, at: settings.timed ? Call.nowOf(fiber) : undefined })
+  ): Leave => leave({ circuit, place, generation, subject, at: settings.timed ? nowOf(fiber) : undefined })
 
   /** The same for a closed circuit. Where nothing is different from call to call, it is made once. */
   const pass = (fiber: AnyFiber, subject: Policy.Subject | undefined, circuit: Circuit, generation: number): Leave => {
@@ -206,10 +207,14 @@ export const make = (
     return circuit.pass.leave
   }
 
-  const settle = (by: By, admitted: Admitted, took: number, ended: Ended): Effect.Effect<void> => {
+  const settle = (by: By, admitted: Admitted, took: number, ended: Ended, now: number): Effect.Effect<void> => {
     let result = Breaker.neither
     let defect: Effect.Effect<void> = Exit.void
-    if (ended._tag === "Answered") result = took === 0 ? answeredAtOnce : { _tag: "Ended", call: { failed: false, took } }
+    if (ended._tag === "Answered") {
+      result = took === 0
+        ? answeredAtOnce
+        : { _tag: "Ended", call: { failed: false, took } }
+    }
     if (ended._tag === "Failed") {
       try {
         if (settings.counts(ended.error)) result = { _tag: "Ended", call: { failed: true, took } }
@@ -218,7 +223,7 @@ export const make = (
         defect = Exit.die(thrown)
       }
     }
-    const recorded = record(by, admitted, result, Call.nowOf(by.fiber), undefined)
+    const recorded = record(by, admitted, result, now, undefined)
     return recorded === Exit.void ? defect : then(recorded, () => defect)
   }
 
@@ -289,14 +294,14 @@ export const make = (
     const state = store.peek(circuit.place) ?? Breaker.initial
     if (state._tag === "Closed") return pass(fiber, subject, circuit, state.generation)
     if (state._tag === "Open" && lastResortOf(fiber, circuit.circuit) !== undefined) return undefined
-    const [answer, after] = Breaker.ask(settings, state, Call.nowOf(fiber))
+    const [answer, after] = Breaker.ask(settings, state, nowOf(fiber))
     if (after !== state) return undefined
     return answer._tag === "Rejected" ? reject(fiber, subject, circuit.circuit, answer) : stay
   }
 
   const gate: Gate = ({ fiber, subject }) => {
     const circuit = circuitOf(settings.key(subject))
-    return quick(fiber, subject, circuit) ?? ask(fiber, subject, circuit, Call.nowOf(fiber))
+    return quick(fiber, subject, circuit) ?? ask(fiber, subject, circuit, nowOf(fiber))
   }
 
   /** The gate by itself: when a call is interrupted that holds no permit, there is nothing to record. */
@@ -305,18 +310,17 @@ export const make = (
       const entered = quick(fiber, subject, circuitOf(settings.key(subject)))
       if (entered === undefined) return through([gate], self, subject)
       if (typeof entered !== "function") return entered as Effect.Effect<never, E>
-      const passing = { fiber, local: localOf(fiber) }
-      const leave = entered as (exit: Exit.Exit<A, E>, passing: { readonly fiber: AnyFiber; readonly local: Local }) => Effect.Effect<A, E>
+      const leave = (exit: Exit.Exit<A, E>) => entered(exit, leavingOf(fiber)) as Effect.Effect<A, E>
       return Effect.matchCauseEffect(self, {
-        onFailure: (cause): Effect.Effect<A, E> => whole(() => leave(Exit.failCause(cause), passing)),
+        onFailure: (cause): Effect.Effect<A, E> => whole(() => leave(Exit.failCause(cause))),
         onSuccess: (value): Effect.Effect<A, E> =>
-          settings.timed ? whole(() => leave(Exit.succeed(value), passing)) : leave(Exit.succeed(value), passing)
+          settings.timed ? whole(() => leave(Exit.succeed(value))) : leave(Exit.succeed(value))
       })
     })
 
   const change = (circuit: string, f: (state: Breaker.State) => Breaker.State): Effect.Effect<void> =>
     Effect.withFiberRuntime((fiber) => {
-      const now = Call.nowOf(fiber)
+      const now = nowOf(fiber)
       const changed = Effect.suspend(() =>
         modify(placeOf(circuit), (before = Breaker.initial) => {
           const after = f(before)
@@ -324,7 +328,9 @@ export const make = (
         })
       )
       return Effect.uninterruptible(
-        Effect.asVoid(Effect.flatMap(changed, (change) => tell({ fiber, call: Call.live(fiber) }, circuit, change, now)))
+        Effect.asVoid(
+          Effect.flatMap(changed, (change) => tell({ fiber, call: Call.live(fiber) }, circuit, change, now))
+        )
       )
     })
 
@@ -363,6 +369,12 @@ const then = <A, B, E>(effect: Effect.Effect<A>, f: (value: A) => Effect.Effect<
 
 const isSuccess = <A, E>(effect: Effect.Effect<A, E>): effect is Exit.Success<A, E> & Effect.Effect<A, E> =>
   Exit.isExit(effect) && Exit.isSuccess(effect)
+
+/** Who leaves a gate that was passed alone. */
+const leavingOf = (fiber: AnyFiber): Leaving => {
+  const clock = clockOf(fiber)
+  return { fiber, local: localOf(fiber), clock, now: clock.unsafeCurrentTimeMillis(), restore: Effect.interruptible }
+}
 
 /** Opens a circuit and tells of it, or neither. */
 const whole = <A, E>(effect: () => Effect.Effect<A, E>): Effect.Effect<A, E> =>

@@ -11,6 +11,7 @@ import type { Receipt } from "../Receipt.ts"
 import type { StreamPart } from "../StreamPart.ts"
 import { defaultMaxRetryAfter } from "./backoff.ts"
 import * as Call from "./call.ts"
+import { clockOf } from "./clock.ts"
 import { type Ended, OpenedStream, type Pull } from "./opened.ts"
 
 /** A chunk with its last part changed, where that is the `Finish`. */
@@ -29,7 +30,7 @@ export const follow = (
   targets: number
 ): Effect.Effect<OpenedStream, never, Scope.Scope> =>
   Effect.withFiberRuntime((fiber) => {
-    const clock = Call.clockOf(fiber)
+    const clock = clockOf(fiber)
     let ended = false
     /** The log line of the end, until it is written. */
     let line = Effect.void

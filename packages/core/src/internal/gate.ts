@@ -2,11 +2,13 @@
  * What policies are: something that is entered before an attempt and left after it. Gates that stand one behind the other
  * are passed in one uninterruptible region, since such a region costs more than what most gates do in it.
  */
+import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import type * as Option from "effect/Option"
 import type { Subject } from "../Policy.ts"
+import { clockOf } from "./clock.ts"
 import { claim, claimed, fresh, type Local } from "./local.ts"
 import { endedOf, OpenedStream, type Tell } from "./opened.ts"
 
@@ -16,19 +18,26 @@ type AnyExit = Exit.Exit<any, any>
 
 export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
-/** Who passes. */
-export interface Passing {
+/** Who leaves. */
+export interface Leaving {
   readonly fiber: AnyFiber
   /** The fiber's own values; who changes one restores it when it leaves. */
   readonly local: Local
-  readonly subject: Subject | undefined
   /** What waits goes through it, so that it can be interrupted. */
   readonly restore: Restore
+  /** The fiber's `Clock`, and the time on it. */
+  readonly clock: Clock.Clock
+  readonly now: number
+}
+
+/** Who passes. */
+export interface Passing extends Leaving {
+  readonly subject: Subject | undefined
 }
 
 /** Sees how the effect behind the gate ended, and gives that end, or another one, or another go ({@link Again}). */
 export interface Leave {
-  (exit: AnyExit, passing: Passing): Effect.Effect<any, any, any>
+  (exit: AnyExit, leaving: Leaving): Effect.Effect<any, any, any>
   /** Runs everything behind the gate in a way of its own. */
   readonly apart?: <A, E, R>(inner: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 }
@@ -60,19 +69,23 @@ export const settling = (tell: Tell) => (exit: AnyExit): Effect.Effect<any, any>
   return told === Exit.void || Exit.isExit(told) ? exit : Effect.zipRight(told, exit)
 }
 
-/** Passes the gates, the outermost first, runs the effect, and leaves the gates in reverse. */
+/**
+ * Passes the gates, the outermost first, runs the effect, and leaves the gates in reverse. Where the effect begins with
+ * gates itself, all are passed together.
+ */
 export const through = <A, E, R>(
   gates: ReadonlyArray<Gate>,
   self: Effect.Effect<A, E, R>,
   subject: Subject | undefined
 ): Effect.Effect<A, E, R> => {
   const way = new Way(gates, self, subject)
-  return Effect.uninterruptibleMask((restore) => {
+  const passing = Effect.uninterruptibleMask<A, E, R>((restore) => {
     // There always is one, as it runs this.
     const { value: fiber } = Fiber.getCurrentFiber() as Option.Some<AnyFiber>
     const local = claimed(fiber)
     return local === undefined ? claiming(way, fiber, restore) : new Passage(way, fiber, local, restore).enter()
   })
+  return Object.assign(passing, { [WayId]: way })
 }
 
 const claiming = <A, E, R>(way: Way<A, E, R>, fiber: AnyFiber, restore: Restore): Effect.Effect<A, E, R> => {
@@ -80,21 +93,31 @@ const claiming = <A, E, R>(way: Way<A, E, R>, fiber: AnyFiber, restore: Restore)
   return Effect.flatMap(claim(local), () => new Passage(way, fiber, local, restore).enter())
 }
 
+const WayId = Symbol("perdure/gate/Way")
+
 /** What is the same each time that it is run. */
 class Way<A, E, R> {
   readonly gates: ReadonlyArray<Gate>
   readonly self: Effect.Effect<A, E, R>
   readonly subject: Subject | undefined
+  /** The gates that the effect begins with. */
+  readonly inner: Way<A, E, R> | undefined
+  /** How many gates there are in all. */
+  readonly size: number
   private interruptible: Effect.Effect<A, E, R> | undefined
 
   constructor(gates: ReadonlyArray<Gate>, self: Effect.Effect<A, E, R>, subject: Subject | undefined) {
     this.gates = gates
     this.self = self
     this.subject = subject
+    this.inner = (self as { readonly [WayId]?: Way<A, E, R> })[WayId]
+    this.size = gates.length + (this.inner?.size ?? 0)
     this.interruptible = undefined
   }
 
+  /** The effect behind all gates. */
   restored(restore: Restore): Effect.Effect<A, E, R> {
+    if (this.inner !== undefined) return this.inner.restored(restore)
     return restore === Effect.interruptible ? this.interruptible ??= restore(this.self) : restore(this.self)
   }
 }
@@ -103,33 +126,48 @@ class Passage<A, E, R> implements Passing {
   readonly fiber: AnyFiber
   readonly local: Local
   readonly restore: Restore
+  readonly clock: Clock.Clock
+  subject: Subject | undefined
   private readonly way: Way<A, E, R>
   /** Of each gate that was entered, how it is left. */
   private readonly leaves: Array<Leave>
   private depth: number
+  /** The time, while nothing can have come in between. */
+  private time: number
 
   constructor(way: Way<A, E, R>, fiber: AnyFiber, local: Local, restore: Restore) {
-    this.way = way
     this.fiber = fiber
     this.local = local
     this.restore = restore
-    this.leaves = new Array(way.gates.length)
+    this.clock = clockOf(fiber)
+    this.subject = undefined
+    this.way = way
+    // eslint-disable-next-line unicorn/no-new-array -- one that grows is made larger than need be
+    this.leaves = new Array(way.size)
     this.depth = 0
+    this.time = never
   }
 
-  get subject(): Subject | undefined {
-    return this.way.subject
+  get now(): number {
+    if (this.time === never) this.time = this.clock.unsafeCurrentTimeMillis()
+    return this.time
   }
 
   /** Passes the gates that are left, and runs the effect. */
   enter(): Effect.Effect<A, E, R> {
-    const { leaves, way: { gates } } = this
-    while (this.depth < gates.length) {
-      const entered = this.entered(gates[this.depth]!)
-      // It takes its time, or refuses.
-      if (typeof entered !== "function") return this.after(entered, (leave: Leave) => this.push(leave))
-      leaves[this.depth++] = entered
-      if (entered.apart !== undefined) return this.apart(entered.apart)
+    this.time = never
+    let first = 0
+    for (let way: Way<A, E, R> | undefined = this.way; way !== undefined; way = way.inner) {
+      const { gates, subject } = way
+      this.subject = subject
+      for (let at = this.depth - first; at < gates.length; at++) {
+        const entered = this.entered(gates[at]!)
+        // It takes its time, or refuses.
+        if (typeof entered !== "function") return this.after(entered, (leave: Leave) => this.push(leave))
+        this.leaves[this.depth++] = entered
+        if (entered.apart !== undefined) return this.apart(entered.apart)
+      }
+      first += gates.length
     }
     return this.run(this.way.restored(this.restore))
   }
@@ -139,10 +177,16 @@ class Passage<A, E, R> implements Passing {
     return leave.apart === undefined ? this.enter() : this.apart(leave.apart)
   }
 
+  /** Runs what is behind the gates that were entered. */
   private apart(apart: NonNullable<Leave["apart"]>): Effect.Effect<A, E, R> {
-    const { gates, self, subject } = this.way
-    const inner = gates.slice(this.depth)
-    return this.run(this.restore(apart(inner.length === 0 ? self : through(inner, self, subject))))
+    let { way } = this
+    let at = this.depth
+    while (at > way.gates.length && way.inner !== undefined) {
+      at -= way.gates.length
+      way = way.inner
+    }
+    const { gates, self, subject } = way
+    return this.run(this.restore(apart(at === gates.length ? self : through(gates.slice(at), self, subject))))
   }
 
   private run(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
@@ -151,6 +195,7 @@ class Passage<A, E, R> implements Passing {
 
   /** Leaves the gates that were entered. */
   private leave(end: AnyExit): Effect.Effect<A, E, R> {
+    this.time = never
     let exit = end
     while (this.depth > 0) {
       const left = this.left(this.leaves[--this.depth]!, exit)
@@ -194,3 +239,6 @@ class Passage<A, E, R> implements Passing {
     }
   }
 }
+
+/** No time. */
+const never = -Infinity

@@ -6,8 +6,7 @@ import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
-import { clockOf } from "./call.ts"
-import type { AnyFiber, Leave } from "./gate.ts"
+import type { AnyFiber, Leave, Passing } from "./gate.ts"
 import type { Local } from "./local.ts"
 import { OpenedStream } from "./opened.ts"
 import { Alarm } from "./timer.ts"
@@ -39,11 +38,11 @@ export abstract class Limit extends Alarm {
   protected over(): void {}
 
   /** Begins to count; what it gives ends that. */
-  begin(local: Local, millis: number): Leave {
+  begin({ clock, local }: Passing, millis: number): Leave {
     if (!hasNoChildren(this.fiber)) return this.beside(millis)
     this.outer = local.limit
     local.limit = this
-    this.set(clockOf(this.fiber), millis)
+    this.set(clock, millis)
     return leave
   }
 

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as LlmError from "../LlmError.ts"
 import type { Subject } from "../Policy.ts"
 import { Permits, Place } from "./bulkhead.ts"
-import * as Call from "./call.ts"
+import { clockOf } from "./clock.ts"
 import { deadlineOf } from "./deadline.ts"
 import type { AnyFiber, Restore } from "./gate.ts"
 import { refuse } from "./refuse.ts"
@@ -66,7 +66,7 @@ export const wait = <S>(
   restore: Restore
 ): Effect.Effect<void, LlmError.BulkheadFull> => {
   const { permits } = slot
-  const clock = Call.clockOf(fiber)
+  const clock = clockOf(fiber)
   const now = clock.unsafeCurrentTimeMillis()
   const until = Math.min(now + maxWait, deadlineOf(fiber)?.at ?? Infinity)
   const full = () => {

@@ -19,9 +19,10 @@ import type { FinishReason, LlmResponse, Usage } from "../LlmResponse.ts"
 import type { Outcome } from "../Receipt.ts"
 import type { StreamPart } from "../StreamPart.ts"
 import * as Call from "./call.ts"
+import { nowOf } from "./clock.ts"
 import { commit } from "./commit.ts"
 import { follow } from "./follow.ts"
-import { through } from "./gate.ts"
+import { type Gate, type Leave, type Passing, through } from "./gate.ts"
 import { localOf } from "./local.ts"
 import { type Ended, OpenedStream } from "./opened.ts"
 import { reporters } from "./reporters.ts"
@@ -102,88 +103,90 @@ export const leaf = (
 ): Raw => {
   const target = { provider: info.provider, model: info.model }
 
-  /** Runs `use` as an attempt of the current call. */
-  const attempt = <A, R>(
+  /** Begins an attempt of a call. */
+  const begin = (
+    { fiber, local, now: startedAt }: Pick<Passing, "fiber" | "local" | "now">,
+    call: Call.Call,
     request: LlmRequest,
-    kind: "generate" | "open",
-    use: (call: Call.Call, attempt: Begun) => Effect.Effect<A, LlmError.LlmError, R>
-  ) =>
-    Effect.withFiberRuntime<A, LlmError.LlmError, R>((fiber) => {
-      const call = Call.live(fiber)
-      if (call === undefined) return Effect.dieMessage("the raw side of a provider runs inside a call")
-      const before = call.attempts.length
-      const startedAt = Call.nowOf(fiber)
-      const local = localOf(fiber)
-      const begun = by === "make" ? call.begin(target, request.idempotent, startedAt, local) : undefined
-      // Of what may be a wrapper, the span is written when it is known that it was none.
-      const nanos = begun === undefined ? Spans.nanosOf(fiber) : undefined
-      if (begun !== undefined) begun.trace = Spans.attemptStarted(fiber, target, server, request, kind, begun)
-      let firstOutput: number | undefined
-      const used = use(call, {
-        opened: () => {
-          firstOutput = Call.nowOf(fiber)
-          if (begun !== undefined) call.firstOutput(begun, firstOutput)
-        },
-        end: (outcome, usage, finishReason, answered) => {
-          if (begun === undefined && call.attempts.length > before) return
-          const recorded = begun ?? call.begin(answered ?? target, request.idempotent, startedAt, local)
-          if (nanos !== undefined) {
-            recorded.trace = Spans.attemptStarted(fiber, recorded.target, server, request, kind, recorded, nanos)
-          }
-          if (finishReason !== undefined) Spans.finished(recorded.trace, finishReason)
-          if (recorded.firstOutput === undefined && firstOutput !== undefined) call.firstOutput(recorded, firstOutput)
-          call.end(recorded, outcome, Call.nowOf(fiber), usage)
+    kind: "generate" | "open"
+  ): Begun => {
+    const before = call.attempts.length
+    const begun = by === "make" ? call.begin(target, request.idempotent, startedAt, local) : undefined
+    // Of what may be a wrapper, the span is written when it is known that it was none.
+    const nanos = begun === undefined ? Spans.nanosOf(fiber) : undefined
+    if (begun !== undefined) begun.trace = Spans.attemptStarted(fiber, target, server, request, kind, begun)
+    let firstOutput: number | undefined
+    return {
+      trace: begun?.trace,
+      opened: () => {
+        firstOutput = nowOf(fiber)
+        if (begun !== undefined) call.firstOutput(begun, firstOutput)
+      },
+      end: (outcome, { answered, finishReason, usage } = {}, now = nowOf(fiber)) => {
+        if (begun === undefined && call.attempts.length > before) return
+        const recorded = begun ?? call.begin(answered ?? target, request.idempotent, startedAt, local)
+        if (nanos !== undefined) {
+          recorded.trace = Spans.attemptStarted(fiber, recorded.target, server, request, kind, recorded, nanos)
         }
-      })
-      return begun?.trace === undefined ? used : begun.trace.within(used)
-    })
+        if (finishReason !== undefined) Spans.finished(recorded.trace, finishReason)
+        if (recorded.firstOutput === undefined && firstOutput !== undefined) call.firstOutput(recorded, firstOutput)
+        call.end(recorded, outcome, now, usage)
+      }
+    }
+  }
 
   /** What a failure must say of the request, on the way of opening and in the middle of the stream alike. */
   const mark = (request: LlmRequest) => request.idempotent ? (error: LlmError.LlmError) => error : notIdempotent
 
+  /** An attempt that ends with its answer. */
+  const answering = (request: LlmRequest): Gate => (passing) => {
+    const call = Call.liveIn(passing.local)
+    if (call === undefined) return outside
+    const { end, trace } = begin(passing, call, request, "generate")
+    const leave: Leave = (exit, { now }) => {
+      if (Exit.isSuccess(exit)) {
+        end({ _tag: "Answered", model: exit.value.model }, said(exit.value), now)
+        return exit
+      }
+      end(Call.outcomeOfCause(exit.cause), { usage: usageIn(exit.cause) }, now)
+      return request.idempotent ? exit : Exit.failCause(Cause.map(exit.cause, notIdempotent))
+    }
+    return trace === undefined ? leave : Object.assign(leave, { apart: trace.within })
+  }
+
   return {
-    generate: (request) =>
-      attempt(
-        request,
-        "generate",
-        (_, { end }) =>
-          through(
-            [() => (exit) => {
-              if (Exit.isSuccess(exit)) {
-                const { finishReason, model, usage } = exit.value
-                end({ _tag: "Answered", model }, usage, finishReason, exit.value)
-                return exit
-              }
-              end(Call.outcomeOfCause(exit.cause), usageIn(exit.cause))
-              return request.idempotent ? exit : Exit.failCause(Cause.map(exit.cause, notIdempotent))
-            }],
-            Effect.suspend(() => run.generate(request)),
-            undefined
-          )
-      ),
+    generate: (request) => through([answering(request)], Effect.suspend(() => run.generate(request)), undefined),
     open: (request) =>
-      attempt(
-        request,
-        "open",
-        (call, attempt) => {
-          const open = Effect.mapError(Effect.suspend(() => run.open(request)), mark(request))
-          return inOwnScope(call.whenCut === "buffer" ? Effect.flatMap(open, whole) : open, target, attempt)
-        }
-      )
+      Effect.withFiberRuntime((fiber) => {
+        const call = Call.live(fiber)
+        if (call === undefined) return outside
+        const attempt = begin({ fiber, local: localOf(fiber), now: nowOf(fiber) }, call, request, "open")
+        const open = Effect.mapError(Effect.suspend(() => run.open(request)), mark(request))
+        const opened = inOwnScope(call.whenCut === "buffer" ? Effect.flatMap(open, whole) : open, target, attempt)
+        return attempt.trace === undefined ? opened : attempt.trace.within(opened)
+      })
   }
 }
 
+const outside = Effect.dieMessage("the raw side of a provider runs inside a call")
+
+/** What is known at the end of an attempt. */
+interface Said {
+  readonly usage?: Usage | undefined
+  readonly finishReason?: FinishReason | undefined
+  readonly answered?: TargetInfo
+}
+
+const said = (answered: LlmResponse): Said => ({ answered, usage: answered.usage, finishReason: answered.finishReason })
+
 /** An attempt that is being recorded. */
 interface Begun {
+  /** Its span, where one is written. */
+  readonly trace: Spans.Trace | undefined
   /** The stream has given its first output. */
   readonly opened: () => void
-  /** It has ended, with what is known by then of the tokens and of who answered. */
-  readonly end: (
-    outcome: Outcome,
-    usage?: Usage | undefined,
-    finishReason?: FinishReason | undefined,
-    answered?: TargetInfo
-  ) => void
+  /** It has ended; now, unless another time is given. */
+  readonly end: (outcome: Outcome, said?: Said, now?: number) => void
 }
 
 /** The tokens that a failure tells of. */
@@ -208,17 +211,17 @@ const inOwnScope = (
         Effect.flatMap(Scope.fork(outer, ExecutionStrategy.sequential), (scope) =>
           Effect.matchCauseEffect(restore(Scope.extend(open, scope)), {
             onFailure: (cause) => {
-              end(Call.outcomeOfCause(cause), usageIn(cause))
+              end(Call.outcomeOfCause(cause), { usage: usageIn(cause) })
               return Effect.zipRight(Scope.close(scope, Exit.failCause(cause)), Effect.failCause(cause))
             },
             onSuccess: (opened) => {
               opens()
               const told = opened.onEnd((ended) => {
                 if (ended._tag === "Answered") {
-                  end({ _tag: "Answered", model: ended.model ?? target.model }, ended.usage, ended.finishReason)
+                  end({ _tag: "Answered", model: ended.model ?? target.model }, ended)
                   return Effect.void
                 }
-                end(outcomeOf(ended), ended._tag === "Died" ? undefined : ended.usage)
+                end(outcomeOf(ended), ended._tag === "Died" ? {} : { usage: ended.usage })
                 // A connection that failed is closed now, not when whoever takes over has finished.
                 return ended._tag === "Interrupted" ? Effect.void : Scope.close(scope, Exit.void)
               })

@@ -12,6 +12,7 @@ import * as LlmError from "../LlmError.ts"
 import type { TargetInfo } from "../LlmProvider.ts"
 import * as Budget from "./budget.ts"
 import * as Call from "./call.ts"
+import { clockOf } from "./clock.ts"
 import { deadlineOf } from "./deadline.ts"
 import { type Gate, through } from "./gate.ts"
 import * as Hedge from "./hedge.ts"
@@ -53,7 +54,7 @@ export const run = <A, E, R>(
   combine: (failures: ReadonlyArray<E>, last: E) => E
 ): Effect.Effect<A, E, R> =>
   Effect.withFiberRuntime<A, E, R>((parent) => {
-    const clock = Call.clockOf(parent)
+    const clock = clockOf(parent)
     const outer = Context.getOption(parent.currentContext as Context.Context<Scope.Scope>, Scope.Scope)
     const limit = deadlineOf(parent)
     const wayOf = (number: number) => ways[number] ?? ways[ways.length - 1] ?? ways[0]

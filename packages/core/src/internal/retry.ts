@@ -185,13 +185,11 @@ const spend = <E>(failure: E): E => LlmError.is(failure) ? LlmError.update(failu
 /** Runs what is behind it until that succeeds or the policy gives up. Costs next to nothing until there is a failure. */
 export const gate = (spec: RetrySpec, parts: Parts): Gate => {
   /** Leaves an attempt, for good or to make another one. */
-  const leave = (state: State): Leave => (exit, passing) => {
+  const leave = (state: State): Leave => (exit, { fiber, local, now, restore }) => {
     if (Exit.isSuccess(exit)) return exit
     const failed = Cause.failureOrCause(exit.cause)
     if (Either.isRight(failed)) return exit
     const failure = failed.left
-    const { fiber, local, restore } = passing
-    const now = Call.nowOf(fiber)
     const deciding = nextOn({ fiber, spec, parts }, state, failure, now)
     // A schedule of the caller's may take its time.
     return Effect.flatMap(parts.schedule === undefined ? deciding : restore(deciding), (decision) => {
@@ -208,5 +206,5 @@ export const gate = (spec: RetrySpec, parts: Parts): Gate => {
     })
   }
   const first = leave(initial(parts))
-  return spec.within === undefined ? () => first : ({ fiber }) => leave(initial(parts, Call.nowOf(fiber)))
+  return spec.within === undefined ? () => first : ({ now }) => leave(initial(parts, now))
 }
