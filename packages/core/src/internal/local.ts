@@ -1,6 +1,7 @@
 /** What a fiber works for, to be read and changed in one step. */
 import type * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
+import type * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
 import { globalValue } from "effect/GlobalValue"
 import type { LlmError } from "../LlmError.ts"
@@ -14,8 +15,8 @@ import type { Limit } from "./limit.ts"
  * life of a fiber, and a child begins with a copy of its parent's. Who changes a value restores it when it leaves.
  */
 export class Local {
-  /** The only fiber that may change it. */
-  owner: Fiber.RuntimeFiber<unknown, unknown> | undefined
+  /** The only fiber that may change it. Not the fiber itself: the runtime keeps these values longer than it. */
+  owner: FiberId.FiberId | undefined
   call: Call | undefined
   /** When the time of what it does is up. */
   deadline: Deadline | undefined
@@ -34,7 +35,7 @@ export class Local {
   /** The one call that an open circuit is to let through, as there is nobody else to ask. */
   lastResort: LastResort | undefined
 
-  constructor(owner: Fiber.RuntimeFiber<unknown, unknown> | undefined, from: Local | undefined) {
+  constructor(owner: FiberId.FiberId | undefined, from: Local | undefined) {
     this.owner = owner
     this.call = from?.call
     this.deadline = from?.deadline
@@ -85,15 +86,15 @@ export const localOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Local => f
 /** The values that a fiber may change; nothing where it must be given its own first, as it must once in its life. */
 export const claimed = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Local | undefined => {
   const local = fiber.getFiberRef(ref)
-  if (local.owner === fiber) return local
+  if (local.owner === fiber.id()) return local
   // The global one, or that of a fiber whose references this one was started with.
   if (local.owner !== undefined || local === nothing) return undefined
-  local.owner = fiber
+  local.owner = fiber.id()
   return local
 }
 
 /** Values for a fiber to have as its own. */
-export const fresh = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Local => new Local(fiber, localOf(fiber))
+export const fresh = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Local => new Local(fiber.id(), localOf(fiber))
 
 /** Gives them to the fiber that runs this. */
 export const claim = (local: Local): Effect.Effect<void> => FiberRef.set(ref, local)
