@@ -84,7 +84,7 @@ const success = {
 const promised = {
   raw: inPromises("the operation alone, awaited", operation),
   runPromise: inPromises("Effect.runPromise of it", () => Effect.runPromise(effect)),
-  ours: inPromises("Effect.runPromise of Policy.standard and a fallback", () => Effect.runPromise(Effect.orDie(whole))),
+  ours: inPromises("Effect.runPromise of Policy.standard and a fallback", () => Effect.runPromise(whole)),
   pRetry: inPromises("p-retry", () => pRetry(operation, { retries: 2 })),
   cockatiel: inPromises("cockatiel: retry, breaker, timeout, bulkhead", () => cockatiel.execute(operation)),
   opossum: inPromises("opossum: breaker, timeout", () => opossum.fire())

@@ -9,7 +9,7 @@ import * as Fiber from "effect/Fiber"
 import type * as Option from "effect/Option"
 import type { Subject } from "../Policy.ts"
 import { clockOf } from "./clock.ts"
-import { claim, claimed, fresh, type Local } from "./local.ts"
+import { claimed, type Local } from "./local.ts"
 import { endedOf, OpenedStream, type Tell } from "./opened.ts"
 
 export type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
@@ -82,15 +82,9 @@ export const through = <A, E, R>(
   const passing = Effect.uninterruptibleMask<A, E, R>((restore) => {
     // There always is one, as it runs this.
     const { value: fiber } = Fiber.getCurrentFiber() as Option.Some<AnyFiber>
-    const local = claimed(fiber)
-    return local === undefined ? claiming(way, fiber, restore) : new Passage(way, fiber, local, restore).enter()
+    return new Passage(way, fiber, claimed(fiber), restore).enter()
   })
   return Object.assign(passing, { [WayId]: way })
-}
-
-const claiming = <A, E, R>(way: Way<A, E, R>, fiber: AnyFiber, restore: Restore): Effect.Effect<A, E, R> => {
-  const local = fresh(fiber)
-  return Effect.flatMap(claim(local), () => new Passage(way, fiber, local, restore).enter())
 }
 
 const WayId = Symbol("perdure/gate/Way")

@@ -1,5 +1,4 @@
 /** What a fiber works for, to be read and changed in one step. */
-import type * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
@@ -80,21 +79,24 @@ const ref: FiberRef.FiberRef<Local> = globalValue(
     })
 )
 
-/** For reading. */
-export const localOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Local => fiber.getFiberRef(ref)
+type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 
-/** The values that a fiber may change; nothing where it must be given its own first, as it must once in its life. */
-export const claimed = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Local | undefined => {
+/** For reading. */
+export const localOf = (fiber: AnyFiber): Local => fiber.getFiberRef(ref)
+
+/** The values that a fiber may change. Once in its life it is given its own for that. */
+export const claimed = (fiber: AnyFiber): Local => {
   const local = fiber.getFiberRef(ref)
   if (local.owner === fiber.id()) return local
-  // The global one, or that of a fiber whose references this one was started with.
-  if (local.owner !== undefined || local === nothing) return undefined
-  local.owner = fiber.id()
-  return local
+  if (local.owner === undefined && local !== nothing) {
+    local.owner = fiber.id()
+    return local
+  }
+  // There is none yet but the global one, or it is that of a fiber whose references this one was started with.
+  const own = new Local(fiber.id(), local)
+  settable(fiber).setFiberRef(ref, own)
+  return own
 }
 
-/** Values for a fiber to have as its own. */
-export const fresh = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Local => new Local(fiber.id(), localOf(fiber))
-
-/** Gives them to the fiber that runs this. */
-export const claim = (local: Local): Effect.Effect<void> => FiberRef.set(ref, local)
+/** What `FiberRef.set` calls, which as an effect costs three turns of the runtime: as much as all policies of a call. */
+const settable = (fiber: AnyFiber) => fiber as unknown as { setFiberRef<A>(ref: FiberRef.FiberRef<A>, value: A): void }
