@@ -17,6 +17,7 @@ import * as LlmError from "../LlmError.ts"
 import { LlmResponse, type Usage } from "../LlmResponse.ts"
 import type { Service as Prices } from "../ModelPrices.ts"
 import * as Receipt from "../Receipt.ts"
+import type { Progress } from "./commit.ts"
 import { other } from "./conventions.ts"
 import { copy, instance } from "./copy.ts"
 import { costOf, pricesIn } from "./cost.ts"
@@ -41,6 +42,8 @@ export interface Recorded {
   readonly hedge: boolean
   /** Which of several tries side by side it belongs to. */
   readonly branch: Branch | undefined
+  /** How far its stream has come. */
+  readonly progress: Progress | undefined
   firstOutput: number | undefined
   usage: Usage | undefined
   cost: Receipt.Cost | undefined
@@ -167,7 +170,13 @@ export class Call {
     if (this.watched) this.emit({ _tag: "Waiting", at: now, wait, because })
   }
 
-  begin(target: Receipt.Target, idempotent: boolean, now: number, { branch, hedge, key }: Local): Recorded {
+  begin(
+    target: Receipt.Target,
+    idempotent: boolean,
+    now: number,
+    { branch, hedge, key }: Local,
+    progress?: Progress
+  ): Recorded {
     const attempt: Recorded = {
       number: this.story.attempts.length + 1,
       target: { provider: target.provider, model: target.model },
@@ -176,6 +185,7 @@ export class Call {
       key,
       hedge,
       branch,
+      progress,
       firstOutput: undefined,
       usage: undefined,
       cost: undefined,
@@ -221,8 +231,8 @@ export class Call {
     for (const attempt of this.attempts) if (isWithin(attempt.branch, branch)) attempt.lost = true
   }
 
-  /** Ends an attempt; only the first end counts. */
-  end(attempt: Recorded, how: Receipt.Outcome, now: number, usage?: Usage | undefined): void {
+  /** Ends an attempt; only the first end counts. Without a usage, that of a stream is what was told so far. */
+  end(attempt: Recorded, how: Receipt.Outcome, now: number, usage = attempt.progress?.usage): void {
     if (attempt.outcome !== undefined) return
     if (usage !== undefined && hasTokens(usage)) attempt.usage = usage
     const outcome = how._tag === "Interrupted" && attempt.cut !== undefined ? failed(attempt.cut) : how
