@@ -148,8 +148,15 @@ export type Refused = typeof Refused.Type
 export class Receipt extends Schema.Class<Receipt>("perdure/Receipt")({
   /** The target the call was meant for: the first of a fallback chain. */
   requested: Target,
-  /** The target whose answer was returned, with the model name the provider gave; absent when none answered. */
+  /** The target whose answer was returned, with the model name the provider gave; absent when none was. */
   served: Schema.optional(Target),
+  /**
+   * How the call ended, with all policies around its attempts. Absent while it goes on, and in receipts from before there
+   * was this field.
+   */
+  outcome: Schema.optional(Schema.Literal("Answered", "Failed", "Interrupted")),
+  /** The `_tag` of the failure it ended with: `Defect` for a defect, `_OTHER` for a failure that has none of ours. */
+  error: Schema.optional(Schema.String),
   /** Whether a target other than the requested one was tried, successfully or not. */
   fallback: Schema.Boolean,
   /** Every attempt, in the order in which they started. */
@@ -229,5 +236,5 @@ export const current: Effect.Effect<Option.Option<Receipt>> = Effect.withFiberRu
   const { call } = localOf(fiber)
   if (call === undefined || call.ended) return Effect.succeedNone
   const now = Context.get(fiber.currentDefaultServices, Clock.Clock).unsafeCurrentTimeMillis()
-  return Effect.succeed(Option.some(call.receipt(now, "over")))
+  return Effect.succeed(Option.some(call.receipt(now)))
 })

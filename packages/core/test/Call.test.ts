@@ -1,7 +1,8 @@
 import { assert, describe, expect, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Fiber, Schedule, TestClock } from "effect"
-import { Call, LlmProvider, LlmRequest, Policy, type Receipt, Retry } from "perdure"
+import { Duration, Effect, Exit, Fiber, Option, Schedule, TestClock } from "effect"
+import { Call, LlmError, LlmProvider, LlmRequest, Policy, Receipt, Retry } from "perdure"
 import { answer, anthropic, failureOf, openAi, run, scripted, unavailable } from "./support/provider.ts"
+import { lines } from "./support/telemetry.ts"
 
 const ask = LlmRequest.make("hello")
 const policy = Policy.retry(Retry.exponential("2 seconds").pipe(Retry.attempts(3)))
@@ -140,6 +141,88 @@ describe("the receipt of a call", () => {
       )
       expect(response.receipt.served).toEqual({ provider: "openai", model: "gpt-4o-2024-08-06" })
       assert.strictEqual(response.receipt.attempts.length, 1)
+    }))
+})
+
+describe("how a call ended, in its receipt", () => {
+  const watching = () => {
+    const receipts: Array<Receipt.Receipt> = []
+    const install = Call.observe((event) => {
+      if (event._tag === "Ended") receipts.push(event.receipt)
+    })
+    return { install, ends: () => receipts.map(({ error, outcome, served }) => [outcome, error, served?.provider]) }
+  }
+
+  it.effect("O1: answered, failed with what class, and interrupted, also where that was in a backoff", () =>
+    Effect.gen(function*() {
+      const { ends, install } = watching()
+      const guarded = (provider: ReturnType<typeof scripted>) =>
+        LlmProvider.generate("hello").pipe(Effect.provide(LlmProvider.withPolicy(provider.layer, policy)), install)
+      yield* guarded(scripted([answer("hi")]))
+      yield* run(Effect.exit(guarded(scripted([unavailable()]))))
+      const backingOff = yield* Effect.fork(guarded(scripted([unavailable()])))
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.interrupt(backingOff)
+      yield* Effect.exit(guarded(scripted([Effect.die("a bug")])))
+      assert.deepStrictEqual(ends(), [
+        ["Answered", undefined, "openai"],
+        ["Failed", "ProviderUnavailable", undefined],
+        ["Interrupted", undefined, undefined],
+        ["Failed", "Defect", undefined]
+      ])
+    }))
+
+  it.effect("O1: failed by a defect before anybody was asked", () =>
+    Effect.gen(function*() {
+      const { ends, install } = watching()
+      const broken = Policy.make([{ name: "broken", settings: "" }], () => Effect.die("a bug"))
+      const layer = LlmProvider.withPolicy(scripted([answer("hi")]).layer, broken)
+      yield* Effect.exit(LlmProvider.generate("hello").pipe(Effect.provide(layer), install))
+      assert.deepStrictEqual(ends(), [["Failed", "Defect", undefined]])
+    }))
+
+  it.effect("O1: an answer that is not given on is served by nobody", () =>
+    Effect.gen(function*() {
+      const { ends, install } = watching()
+      const { all, install: logged } = lines()
+      const { service } = scripted([answer("hi")])
+      const malformed = new LlmError.MalformedResponse(openAi)
+      const picky = LlmProvider.LlmProvider.of({
+        targets: [openAi],
+        generate: (request) => Effect.zipRight(service.generate(request), Effect.fail(malformed)),
+        open: service.open
+      })
+      const call = LlmProvider.generate(ask).pipe(Effect.provideService(LlmProvider.LlmProvider, picky))
+      const exit = yield* Effect.exit(call.pipe(install, logged))
+      const { receipt } = failureOf(exit)
+      assert.deepStrictEqual(receipt?.attempts.map(({ outcome }) => outcome._tag), ["Answered"])
+      assert.deepStrictEqual(ends(), [["Failed", "MalformedResponse", undefined]])
+      assert.deepStrictEqual(all.map(({ facts, level }) => [level, facts["perdure.served.provider"]]), [
+        ["Error", undefined]
+      ])
+    }))
+
+  it.effect("O1: a policy by hand that fails around an answer has a receipt that failed", () =>
+    Effect.gen(function*() {
+      const { service } = scripted([answer("hi")])
+      const slow = Effect.zipLeft(service.generate(ask), Effect.sleep("3 seconds"))
+      const { exit } = yield* run(slow.pipe(Policy.timeout("2 seconds")))
+      const { receipt } = failureOf(exit)
+      assert.deepStrictEqual(receipt?.attempts.map(({ outcome }) => outcome._tag), ["Answered"])
+      assert.deepStrictEqual([receipt?.outcome, receipt?.error, receipt?.served], ["Failed", "TimedOut", undefined])
+      const answered = yield* service.generate(ask).pipe(Policy.timeout("2 seconds"))
+      assert.deepStrictEqual([answered.receipt.outcome, answered.receipt.error], ["Answered", undefined])
+    }))
+
+  it.effect("O1: has no end while the call goes on", () =>
+    Effect.gen(function*() {
+      const seen: Array<string | undefined> = []
+      const look = Effect.map(Receipt.current, (receipt) => {
+        seen.push(Option.getOrThrow(receipt).outcome)
+        return answer("hi")
+      })
+      yield* scripted([look]).service.generate(ask)
+      assert.deepStrictEqual(seen, [undefined])
     }))
 })
 

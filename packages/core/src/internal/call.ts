@@ -335,7 +335,7 @@ export class Call {
   close(now: number, end: Logs.End): Receipt.Receipt {
     if (end.outcome === "Interrupted" && this.kind === "call") this.endAll(now)
     this.ended = true
-    const receipt = this.receipt(now)
+    const receipt = this.receipt(now, end)
     if (!this.told) return receipt
     const { error, outcome } = end
     reporters?.metrics.callEnded(receipt.requested, outcome, error, now - this.startedAt, this.labels)
@@ -344,24 +344,22 @@ export class Call {
     return receipt
   }
 
-  /**
-   * The story so far. What is still running counts as interrupted, unless only what is over is asked for.
-   */
-  receipt(now: number, only?: "over"): Receipt.Receipt {
+  /** The story with its end, where what still runs counts as interrupted; without one, what is over so far. */
+  receipt(now: number, end?: Logs.End): Receipt.Receipt {
     const requested = this.requested ?? this.attempts[0]?.target ?? unknown
     let served: Receipt.Target | undefined
     let idleSince = this.startedAt
     const { refusals, switches } = this
     let fallback = switches !== undefined
-    const recorded = only === undefined ? this.attempts : this.attempts.filter(({ outcome }) => outcome !== undefined)
+    const recorded = end !== undefined ? this.attempts : this.attempts.filter(({ outcome }) => outcome !== undefined)
     const attempts = recorded.map((one) => {
-      const { cost, end = now, firstOutput, hedge, key, outcome = interrupted, start, target, usage } = one
+      const { cost, end: until = now, firstOutput, hedge, key, outcome = interrupted, start, target, usage } = one
       const fields: Partial<Mutable<Receipt.Attempt>> = {
         target,
         start: Duration.millis(start - this.startedAt),
         // Derived, so that it is true for every way of waiting: a policy's backoff, a plain schedule, a queue.
         wait: Duration.millis(Math.max(0, start - idleSince)),
-        duration: Duration.millis(end - start),
+        duration: Duration.millis(until - start),
         outcome
       }
       if (key !== undefined) fields.key = key
@@ -370,8 +368,10 @@ export class Call {
       if (usage !== undefined) fields.usage = usage
       if (cost !== undefined) fields.cost = cost
       const attempt = instance(Receipt.Attempt, fields)
-      idleSince = Math.max(idleSince, end)
-      if (outcome._tag === "Answered" && !one.lost) served = { provider: target.provider, model: outcome.model }
+      idleSince = Math.max(idleSince, until)
+      if (outcome._tag === "Answered" && !one.lost && end?.outcome === "Answered") {
+        served = { provider: target.provider, model: outcome.model }
+      }
       fallback ||= target.provider !== requested.provider || target.model !== requested.model
       return attempt
     })
@@ -380,6 +380,8 @@ export class Call {
       {
         requested,
         ...(served === undefined ? {} : { served }),
+        ...(end === undefined ? {} : { outcome: end.outcome }),
+        ...(end?.error === undefined ? {} : { error: end.error }),
         fallback,
         attempts,
         startedAt: this.startedAt,
@@ -556,12 +558,11 @@ const tracked = (exit: Exit.Exit<any, any>, call: Call, leaving: Leaving): Exit.
   call.ended = true
   if (Exit.isSuccess(exit)) {
     return exit.value instanceof LlmResponse
-      ? Exit.succeed(copy(exit.value, { receipt: call.receipt(leaving.now) }))
+      ? Exit.succeed(copy(exit.value, { receipt: call.receipt(leaving.now, answeredEnd) }))
       : exit
   }
-  return Exit.failCause(
-    Cause.map(exit.cause, (error) => LlmError.is(error) ? stamp(error, call.receipt(leaving.now)) : error)
-  )
+  const receipt = () => call.receipt(leaving.now, endOf(exit.cause))
+  return Exit.failCause(Cause.map(exit.cause, (error) => LlmError.is(error) ? stamp(error, receipt()) : error))
 }
 
 /** What the receipt keeps of a cause. A defect has no class of ours, and what it says may hold anything. */
