@@ -19,10 +19,18 @@ import type { Usage } from "./Usage.ts"
 interface Timed {
   /** The `Clock`'s time in milliseconds. */
   readonly at: number
+  /**
+   * The number of the track that the call is in, where there is one: by {@link track}, or by a policy that was applied by
+   * hand. It is no other track's and no call's.
+   */
+  readonly track?: number | undefined
 }
 
 interface Common extends Timed {
-  /** The number of the call that it belongs to, unique in the process. */
+  /**
+   * The number of the call that it belongs to, which no other call of the process has. What a policy that was applied by
+   * hand does between calls has the number of its track.
+   */
   readonly call: number
 }
 
@@ -38,7 +46,7 @@ export interface Started extends Common {
 }
 
 /**
- * A request is sent to a target. `attempt` counts from 1.
+ * A request is sent to a target. `attempt` counts from 1 in each call.
  *
  * @since 0.1.0
  * @category events

@@ -57,8 +57,8 @@ export interface Recorded {
   lost: boolean
 }
 
-/** What the recorder is told; it adds the number of the call. */
-type Told = Event extends infer E ? E extends Event ? Omit<E, "call"> : never : never
+/** What the recorder is told; it adds the numbers of the call and of the track. */
+type Told = Event extends infer E ? E extends Event ? Omit<E, "call" | "track"> : never : never
 
 /** The number of the last call of the process, however often this is loaded. */
 const calls = globalValue(Symbol.for("perdure/Call/calls"), () => ({ last: 0 }))
@@ -73,10 +73,12 @@ export const reportTo = (all: Reporters): void => {
 /** The most of each kind that a track keeps: a program that never ends must not fill the memory with its story. */
 const most = 1000
 
-/** Adds to what is kept; of a track, which may never end, only the last. */
-const keep = <A>(all: Array<A>, one: A, kind: Call["kind"]): void => {
-  if (kind === "track" && all.length === most) all.shift()
+/** Adds to what is kept; of a track, which may never end, only the last. Says whether the first had to go. */
+const keep = <A>(all: Array<A>, one: A, kind: Call["kind"]): boolean => {
+  const full = kind === "track" && all.length === most
+  if (full) all.shift()
   all.push(one)
+  return full
 }
 
 /** Whether anything is known of the tokens. */
@@ -120,6 +122,14 @@ export class Call {
   /** The span that its events go to: its own, or that of what it is made for. */
   private readonly trace: Spans.Trace | undefined
   private readonly number = ++calls.last
+  /** What it is told as a part of: itself, or the call that it is made for. */
+  private readonly story: Call
+  /** The number of the track that it is, or is in. */
+  private readonly track: number | undefined
+  /** How many attempts were begun of what is told as this. */
+  private begun = 0
+  /** How many attempts are not kept any more. */
+  private dropped = 0
   private readonly requested: Receipt.Target | undefined
   private readonly observers: ReadonlyArray<Observer>
   /** The labels of the metrics of the fiber that began it. */
@@ -138,18 +148,20 @@ export class Call {
     this.startedAt = now
     this.requested = requested
     this.parent = parent
+    this.story = parent?.kind === "call" ? parent.story : this
+    this.track = kind === "track" ? this.number : parent?.track
     this.observers = fiber.getFiberRef(observers)
     this.whenCut = fiber.getFiberRef(whenCut)
     this.labels = fiber.getFiberRef(FiberRef.currentMetricLabels)
     this.prices = pricesIn(fiber)
     this.levels = reporters === undefined ? undefined : fiber.getFiberRef(reporters.logs.levels)
-    this.own = this.told ? reporters?.spans.callStarted(fiber, this.target, this.number) : undefined
+    this.own = this.told ? reporters?.spans.callStarted(fiber, this.target, this.number, this.track) : undefined
     this.trace = this.own ?? parent?.trace ?? (kind === "track" ? reporters?.spans.around(fiber) : undefined)
   }
 
   /** Whether its start and end are told: it is a call, and not one made on behalf of another. */
   get told(): boolean {
-    return this.kind === "call" && this.parent?.kind !== "call"
+    return this.kind === "call" && this.story === this
   }
 
   /** Whether there is anybody to tell. */
@@ -160,7 +172,8 @@ export class Call {
   /** Tells the observers; one that throws harms nobody. */
   emit(told: Told): void {
     if (!this.watched) return
-    tellAll(this.observers, Object.assign(told, { call: this.story.number }) as Event)
+    const { story: { number: call }, track } = this
+    tellAll(this.observers, Object.assign(told, track === undefined ? { call } : { call, track }) as Event)
   }
 
   /** It waits before it asks again. */
@@ -178,7 +191,7 @@ export class Call {
     progress?: Progress
   ): Recorded {
     const attempt: Recorded = {
-      number: this.story.attempts.length + 1,
+      number: ++this.story.begun,
       target: { provider: target.provider, model: target.model },
       idempotent,
       start: now,
@@ -196,17 +209,12 @@ export class Call {
       lost: false
     }
     for (let call: Call | undefined = this; call !== undefined; call = call.parent) {
-      keep(call.attempts, attempt, call.kind)
+      if (keep(call.attempts, attempt, call.kind)) call.dropped += 1
     }
     if (this.watched) {
       this.emit({ _tag: "AttemptStarted", at: now, attempt: attempt.number, target: attempt.target })
     }
     return attempt
-  }
-
-  /** The outermost of the calls that this one is made for: its attempts are those that the observers count. */
-  private get story(): Call {
-    return this.parent === undefined ? this : this.parent.story
   }
 
   /** A stream has given its first output. */
@@ -220,10 +228,15 @@ export class Call {
     }
   }
 
+  /** How many attempts there have been. */
+  get count(): number {
+    return this.attempts.length + this.dropped
+  }
+
   /** The attempts since there were so many of them, made by the fiber or by tries of its own. */
   since(count: number, fiber: AnyFiber): ReadonlyArray<Recorded> {
     const { branch } = localOf(fiber)
-    return this.attempts.slice(count).filter((attempt) => isWithin(attempt.branch, branch))
+    return this.attempts.slice(Math.max(0, count - this.dropped)).filter((attempt) => isWithin(attempt.branch, branch))
   }
 
   /** What a try beside another was answered is not what was given on. */

@@ -197,7 +197,7 @@ class Begun {
     this.request = request
     this.progress = progress
     this.startedAt = now
-    this.before = call.attempts.length
+    this.before = call.count
     this.nanos = about.by === "make" ? undefined : Spans.nanosOf(fiber)
     this.recorded = undefined
     if (about.by === "make") this.record(about.target)

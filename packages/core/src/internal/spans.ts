@@ -111,10 +111,16 @@ const exitOf = (outcome: Outcome["_tag"], error: string | undefined): Exit.Exit<
     : failed(error ?? other)
 
 /** The span of a call, when spans are wanted. */
-export const callStarted = (fiber: AnyFiber, requested: Target, number: number): Trace | undefined => {
+export const callStarted = (
+  fiber: AnyFiber,
+  requested: Target,
+  number: number,
+  track: number | undefined
+): Trace | undefined => {
   if (!wanted(fiber)) return undefined
   const trace = start(fiber, "perdure.call", "internal")
   trace?.attribute("perdure.call", number)
+  trace?.attribute("perdure.track", track)
   trace?.attribute("perdure.requested.provider", requested.provider)
   trace?.attribute("perdure.requested.model", requested.model)
   return trace
