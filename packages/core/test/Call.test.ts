@@ -325,6 +325,7 @@ describe("the observers of a call", () => {
         "0 Waiting",
         "1000 AttemptStarted",
         "1000 AttemptEnded",
+        "1000 GaveUp",
         "1000 FellBack",
         "1000 AttemptStarted",
         "1000 AttemptEnded",

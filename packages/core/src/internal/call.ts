@@ -10,9 +10,9 @@ import type * as Fiber from "effect/Fiber"
 import * as FiberRef from "effect/FiberRef"
 import { globalValue } from "effect/GlobalValue"
 import * as Option from "effect/Option"
-import type { Mutable } from "effect/Types"
-import type { Event, Observer } from "../Call.ts"
+import type { BudgetExhausted, Event, GiveUp, Observer } from "../Call.ts"
 import type { Transition } from "../CircuitBreaker.ts"
+import * as Disposition from "../Disposition.ts"
 import * as LlmError from "../LlmError.ts"
 import { LlmResponse, type Usage } from "../LlmResponse.ts"
 import type { Service as Prices } from "../ModelPrices.ts"
@@ -25,6 +25,7 @@ import { type AnyFiber, type Gate, type Leave, type Leaving, type Passing, stay,
 import { type Branch, isWithin, type Local, localOf } from "./local.ts"
 import type * as Logs from "./logs.ts"
 import type * as Metrics from "./metrics.ts"
+import { type Attempted, interrupted, isAnswer, receiptOf, unknown } from "./receipt.ts"
 import type { Reporters } from "./reporters.ts"
 import type * as Spans from "./spans.ts"
 import { watchers } from "./watchers.ts"
@@ -32,14 +33,10 @@ import { watchers } from "./watchers.ts"
 /** What to do when a stream is cut after its first output. */
 export type WhenCut = "fail" | "restart" | "buffer"
 
-export interface Recorded {
+/** An attempt on record. */
+export interface Recorded extends Attempted {
   readonly number: number
-  readonly target: Receipt.Target
   readonly idempotent: boolean
-  readonly start: number
-  /** The label of the key, where a pool chose one. */
-  readonly key: string | undefined
-  readonly hedge: boolean
   /** Which of several tries side by side it belongs to. */
   readonly branch: Branch | undefined
   /** How far its stream has come. */
@@ -53,7 +50,6 @@ export interface Recorded {
   outcome: Receipt.Outcome | undefined
   /** Set by a policy before it interrupts the attempt: it then ended by this, not by the caller. */
   cut: LlmError.LlmError | undefined
-  /** Whether it has answered when another beside it had already. */
   lost: boolean
 }
 
@@ -86,10 +82,6 @@ const hasTokens = (usage: Usage): boolean => usage.inputTokens !== undefined || 
 
 const none: ReadonlyMap<string, LlmError.LlmError> = new Map()
 
-const unknown: Receipt.Target = { provider: "unknown", model: "unknown" }
-
-const interrupted: Receipt.Outcome = { _tag: "Interrupted" }
-
 /** What the receipt keeps of a failure. */
 export const failed = (error: LlmError.LlmError): Receipt.Outcome => ({
   _tag: "Failed",
@@ -107,8 +99,8 @@ export const failed = (error: LlmError.LlmError): Receipt.Outcome => ({
  */
 export class Call {
   readonly attempts: Array<Recorded> = []
-  private switches: Array<Receipt.Switch> | undefined
-  private refusals: Array<Receipt.Refused> | undefined
+  switches: Array<Receipt.Switch> | undefined
+  refusals: Array<Receipt.Refused> | undefined
   ended = false
   /** The targets that cut a stream after its first output, with the failure. */
   cuts: ReadonlyMap<string, LlmError.LlmError> = none
@@ -130,7 +122,7 @@ export class Call {
   private begun = 0
   /** How many attempts are not kept any more. */
   private dropped = 0
-  private readonly requested: Receipt.Target | undefined
+  readonly requested: Receipt.Target | undefined
   private readonly observers: ReadonlyArray<Observer>
   /** The labels of the metrics of the fiber that began it. */
   private readonly labels: Metrics.Labels
@@ -155,7 +147,7 @@ export class Call {
     this.labels = fiber.getFiberRef(FiberRef.currentMetricLabels)
     this.prices = pricesIn(fiber)
     this.levels = reporters === undefined ? undefined : fiber.getFiberRef(reporters.logs.levels)
-    this.own = this.told ? reporters?.spans.callStarted(fiber, this.target, this.number, this.track) : undefined
+    this.own = this.told ? reporters?.spans.callStarted(fiber, requested, this.number, this.track) : undefined
     this.trace = this.own ?? parent?.trace ?? (kind === "track" ? reporters?.spans.around(fiber) : undefined)
   }
 
@@ -178,9 +170,22 @@ export class Call {
 
   /** It waits before it asks again. */
   waits(wait: Duration.Duration, because: string, now: number): void {
-    reporters?.metrics.waited(this.target, because, wait, this.labels)
+    const { target } = this
+    reporters?.metrics.waited(target, because, wait, this.labels)
     this.trace?.event("perdure.wait", { "perdure.wait": Duration.toSeconds(wait), "error.type": because })
-    if (this.watched) this.emit({ _tag: "Waiting", at: now, wait, because })
+    if (this.watched) this.emit({ _tag: "Waiting", at: now, target, wait, because })
+  }
+
+  /** A budget does not pay for another try. */
+  unpaid(kind: BudgetExhausted["kind"], target: Receipt.Target | undefined, now: number): void {
+    if (!this.watched) return
+    const { model, provider } = target ?? this.target
+    this.emit({ _tag: "BudgetExhausted", at: now, kind, target: { provider, model } })
+  }
+
+  /** A retry policy lets a failure through. */
+  gaveUp(because: string, reason: GiveUp, now: number): void {
+    if (this.watched) this.emit({ _tag: "GaveUp", at: now, target: this.target, because, reason })
   }
 
   begin(
@@ -212,7 +217,7 @@ export class Call {
       if (keep(call.attempts, attempt, call.kind)) call.dropped += 1
     }
     if (this.watched) {
-      this.emit({ _tag: "AttemptStarted", at: now, attempt: attempt.number, target: attempt.target })
+      this.emit({ _tag: "AttemptStarted", at: now, attempt: attempt.number, target: attempt.target, key, hedge })
     }
     return attempt
   }
@@ -240,8 +245,13 @@ export class Call {
   }
 
   /** What a try beside another was answered is not what was given on. */
-  lose(branch: Branch): void {
-    for (const attempt of this.attempts) if (isWithin(attempt.branch, branch)) attempt.lost = true
+  lose(branch: Branch, now: number): void {
+    for (const attempt of this.attempts) {
+      if (!isWithin(attempt.branch, branch)) continue
+      const { number, target } = attempt
+      if (this.watched && isAnswer(attempt)) this.emit({ _tag: "Discarded", at: now, attempt: number, target })
+      attempt.lost = true
+    }
   }
 
   /** Ends an attempt; only the first end counts. Without a usage, that of a stream is what was told so far. */
@@ -252,7 +262,7 @@ export class Call {
     attempt.end = now
     attempt.outcome = outcome
     if (this.prices !== undefined && attempt.usage !== undefined) attempt.cost = this.costOf(attempt, outcome)
-    const { cost, hedge, number, start, target, trace } = attempt
+    const { cost, hedge, key, number, start, target, trace } = attempt
     reporters?.metrics.attemptEnded(target, outcome, now - start, attempt.usage, cost, this.labels)
     if (trace !== undefined) {
       attempt.trace = undefined
@@ -268,6 +278,7 @@ export class Call {
       duration: Duration.millis(now - start),
       usage: attempt.usage,
       cost,
+      key,
       hedge
     })
   }
@@ -350,59 +361,16 @@ export class Call {
     this.ended = true
     const receipt = this.receipt(now, end)
     if (!this.told) return receipt
-    const { error, outcome } = end
+    const { blame, error, outcome, status } = end
     reporters?.metrics.callEnded(receipt.requested, outcome, error, now - this.startedAt, this.labels)
     if (this.own !== undefined) reporters?.spans.callEnded(this.own, outcome, error, receipt)
-    if (this.watched) this.emit({ _tag: "Ended", at: now, outcome, error, receipt })
+    if (this.watched) this.emit({ _tag: "Ended", at: now, outcome, error, blame, status, receipt })
     return receipt
   }
 
   /** The story with its end, where what still runs counts as interrupted; without one, what is over so far. */
   receipt(now: number, end?: Logs.End): Receipt.Receipt {
-    const requested = this.requested ?? this.attempts[0]?.target ?? unknown
-    let served: Receipt.Target | undefined
-    let idleSince = this.startedAt
-    const { refusals, switches } = this
-    let fallback = switches !== undefined
-    const recorded = end !== undefined ? this.attempts : this.attempts.filter(({ outcome }) => outcome !== undefined)
-    const attempts = recorded.map((one) => {
-      const { cost, end: until = now, firstOutput, hedge, key, outcome = interrupted, start, target, usage } = one
-      const fields: Partial<Mutable<Receipt.Attempt>> = {
-        target,
-        start: Duration.millis(start - this.startedAt),
-        // Derived, so that it is true for every way of waiting: a policy's backoff, a plain schedule, a queue.
-        wait: Duration.millis(Math.max(0, start - idleSince)),
-        duration: Duration.millis(until - start),
-        outcome
-      }
-      if (key !== undefined) fields.key = key
-      if (hedge) fields.hedge = true
-      if (firstOutput !== undefined) fields.firstOutput = Duration.millis(firstOutput - start)
-      if (usage !== undefined) fields.usage = usage
-      if (cost !== undefined) fields.cost = cost
-      const attempt = instance(Receipt.Attempt, fields)
-      idleSince = Math.max(idleSince, until)
-      if (outcome._tag === "Answered" && !one.lost && end?.outcome === "Answered") {
-        served = { provider: target.provider, model: outcome.model }
-      }
-      fallback ||= target.provider !== requested.provider || target.model !== requested.model
-      return attempt
-    })
-    return instance(
-      Receipt.Receipt,
-      {
-        requested,
-        ...(served === undefined ? {} : { served }),
-        ...(end === undefined ? {} : { outcome: end.outcome }),
-        ...(end?.error === undefined ? {} : { error: end.error }),
-        fallback,
-        attempts,
-        startedAt: this.startedAt,
-        duration: Duration.millis(now - this.startedAt),
-        ...(switches === undefined ? {} : { switches: [...switches] }),
-        ...(refusals === undefined ? {} : { refusals: [...refusals] })
-      }
-    )
+    return receiptOf(this, now, end)
   }
 }
 
@@ -458,22 +426,24 @@ export const circuitChanged = (
 
 const start = (passing: Passing, kind: "call" | "track", requested: Receipt.Target | undefined): Call => {
   const call = new Call(passing, kind, requested, liveIn(passing.local))
-  if (call.told && call.watched) call.emit({ _tag: "Started", at: call.startedAt, requested: call.target })
+  if (call.told && call.watched) call.emit({ _tag: "Started", at: call.startedAt, requested })
   return call
 }
 
-export const answeredEnd: Logs.End = { outcome: "Answered", error: undefined, failure: undefined }
+const noFailure = { error: undefined, blame: undefined, status: undefined }
 
-export const interruptedEnd: Logs.End = { outcome: "Interrupted", error: undefined, failure: undefined }
+export const answeredEnd: Logs.End = { outcome: "Answered", ...noFailure }
+
+export const interruptedEnd: Logs.End = { outcome: "Interrupted", ...noFailure }
 
 /** How a call ended that has no answer. */
 export const endOf = (cause: Cause.Cause<unknown>): Logs.End => {
   if (Cause.isInterruptedOnly(cause)) return interruptedEnd
   const failure = Option.getOrUndefined(Cause.failureOption(cause))
-  if (failure === undefined) return { outcome: "Failed", error: "Defect", failure: undefined }
-  return LlmError.is(failure)
-    ? { outcome: "Failed", error: failure._tag, failure }
-    : { outcome: "Failed", error: other, failure: undefined }
+  if (failure === undefined) return { ...noFailure, outcome: "Failed", error: "Defect" }
+  if (!LlmError.is(failure)) return { ...noFailure, outcome: "Failed", error: other }
+  const { _tag: error, status } = failure
+  return { outcome: "Failed", error, blame: Disposition.classify(failure).blame, status }
 }
 
 /** With the log line of an ended call before it, where there is one to write. */

@@ -9,6 +9,7 @@ import * as Random from "effect/Random"
 import type * as Schedule from "effect/Schedule"
 import * as ScheduleDecision from "effect/ScheduleDecision"
 import * as ScheduleIntervals from "effect/ScheduleIntervals"
+import type { GiveUp } from "../Call.ts"
 import * as Disposition from "../Disposition.ts"
 import * as LlmError from "../LlmError.ts"
 import type { Exponential, RetrySpec } from "../RetrySpec.ts"
@@ -35,9 +36,6 @@ export interface State {
   /** The state of a `Retry.fromSchedule` schedule. */
   readonly schedule: unknown
 }
-
-/** Why a failure is not repeated. */
-export type GiveUp = "notRetryable" | "attempts" | "elapsed" | "retryAfter" | "schedule" | "elsewhere" | "budget"
 
 export type Decision =
   | { readonly _tag: "GiveUp"; readonly because: GiveUp }
@@ -193,14 +191,15 @@ export const gate = (spec: RetrySpec, parts: Parts): Gate => {
     const deciding = nextOn({ fiber, spec, parts }, state, failure, now)
     // A schedule of the caller's may take its time.
     return Effect.flatMap(parts.schedule === undefined ? deciding : restore(deciding), (decision) => {
+      const because = Predicate.hasProperty(failure, "_tag") ? String(failure._tag) : "failure"
       if (decision._tag === "GiveUp") {
+        Call.liveIn(local)?.gaveUp(because, decision.because, now)
         return Effect.fail(unspent.has(decision.because) ? failure : spend(failure))
       }
       const again = new Again(leave(decision.state))
       // Where a gate refuses each attempt, this is the only place to be interrupted at.
       if (decision.wait === 0) return Effect.as(restore(Effect.void), again)
       const wait = Duration.millis(decision.wait)
-      const because = Predicate.hasProperty(failure, "_tag") ? String(failure._tag) : "failure"
       Call.liveIn(local)?.waits(wait, because, now)
       return Effect.as(restore(Effect.sleep(wait)), again)
     })

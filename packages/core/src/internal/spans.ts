@@ -113,7 +113,7 @@ const exitOf = (outcome: Outcome["_tag"], error: string | undefined): Exit.Exit<
 /** The span of a call, when spans are wanted. */
 export const callStarted = (
   fiber: AnyFiber,
-  requested: Target,
+  requested: Target | undefined,
   number: number,
   track: number | undefined
 ): Trace | undefined => {
@@ -121,8 +121,8 @@ export const callStarted = (
   const trace = start(fiber, "perdure.call", "internal")
   trace?.attribute("perdure.call", number)
   trace?.attribute("perdure.track", track)
-  trace?.attribute("perdure.requested.provider", requested.provider)
-  trace?.attribute("perdure.requested.model", requested.model)
+  trace?.attribute("perdure.requested.provider", requested?.provider)
+  trace?.attribute("perdure.requested.model", requested?.model)
   return trace
 }
 
@@ -140,6 +140,9 @@ export const callEnded = (
   receipt: Receipt
 ): void => {
   trace.attribute("perdure.outcome", outcomes[outcome])
+  // Of some it is not known when they begin.
+  trace.attribute("perdure.requested.provider", receipt.requested.provider)
+  trace.attribute("perdure.requested.model", receipt.requested.model)
   trace.attribute("perdure.attempts", receipt.attempts.length)
   trace.attribute("perdure.fallback", receipt.fallback)
   trace.attribute("perdure.waited", Duration.toSeconds(receipt.waited))
