@@ -20,7 +20,8 @@ import { type WhenCut, whenCut as whenCutRef } from "./internal/call.ts"
 import { opening } from "./internal/commit.ts"
 import { copy } from "./internal/copy.ts"
 import { decode, formatOf, withFormat } from "./internal/object.ts"
-import { fromRaw, leaf, publicOf, type Raw, rawOf, targetsOf } from "./internal/provider.ts"
+import { lines } from "./internal/plan.ts"
+import { fromRaw, isGuess, leaf, planOf, publicOf, type Raw, rawOf, targetsOf } from "./internal/provider.ts"
 import { ofStream } from "./internal/source.ts"
 import { InvalidRequest, type LlmError } from "./LlmError.ts"
 import * as LlmRequest from "./LlmRequest.ts"
@@ -426,8 +427,17 @@ const guarded = (policy: Policy<LlmError, LlmError>) => (service: Service): Serv
   return fromRaw({
     generate: (request) => policy(raw.generate(request), { target, request, kind: "generate" }),
     open: (request) => policy(raw.open(request), { target, request, kind: "open" })
-  }, targets)
+  }, targets, isGuess(service), { _tag: "Guarded", steps: () => policy.steps, inner: planOf(service) })
 }
+
+/**
+ * What a provider is made of, in lines: its policies from the outermost in, and a branch for each target that a fallback, a
+ * key pool or a hedge may ask. A service written by hand is its first target.
+ *
+ * @since 0.1.0
+ * @category reading
+ */
+export const describe = (self: Service): string => lines(planOf(self)).join("\n")
 
 /**
  * Asks another provider when this one fails in a way that another may not: see `Fallback.movesOn`. When none answers,

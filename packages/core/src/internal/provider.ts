@@ -25,6 +25,7 @@ import { follow } from "./follow.ts"
 import { type Gate, type Leave, type Passing, through } from "./gate.ts"
 import { localOf } from "./local.ts"
 import { type Ended, OpenedStream } from "./opened.ts"
+import type { Plan } from "./plan.ts"
 import { reporters } from "./reporters.ts"
 import * as Spans from "./spans.ts"
 
@@ -41,6 +42,19 @@ export interface Raw {
  * with a spread, is a service of its own, and what it adds is not passed over.
  */
 const raws = new WeakMap<Service, Raw>()
+
+/** The services whose first target is a guess. */
+const guesses = new WeakSet<Service>()
+
+/** Whether it is not known which target a service asks first. */
+export const isGuess = (service: Service): boolean =>
+  guesses.has(service) || (!raws.has(service) && service.targets?.[0] === undefined)
+
+const plans = new WeakMap<Service, Plan>()
+
+/** What a service is made of; a hand-written one is a target. */
+export const planOf = (service: Service): Plan =>
+  plans.get(service) ?? { _tag: "Target", target: targetsOf(service)[0] }
 
 /** The targets of a service; a hand-written one need not say. */
 export const targetsOf = (service: Service): readonly [TargetInfo, ...Array<TargetInfo>] => {
@@ -65,7 +79,8 @@ export const fromRaw = (
   raw: Raw,
   targets: readonly [TargetInfo, ...Array<TargetInfo>],
   /** Whether the first target is a guess; then the first that is asked counts as the requested one. */
-  guessed = false
+  guessed = false,
+  plan: Plan = { _tag: "Target", target: targets[0] }
 ): Service => {
   const requested = guessed ? undefined : { provider: targets[0].provider, model: targets[0].model }
   const service: Service = {
@@ -79,6 +94,8 @@ export const fromRaw = (
       )
   }
   raws.set(service, raw)
+  plans.set(service, plan)
+  if (guessed) guesses.add(service)
   return service
 }
 
@@ -86,7 +103,7 @@ export const fromRaw = (
 export const publicOf = (service: Service): Service =>
   raws.has(service)
     ? service
-    : fromRaw(rawOf(service), targetsOf(service), service.targets?.[0] === undefined)
+    : fromRaw(rawOf(service), targetsOf(service), isGuess(service))
 
 const notIdempotent = (error: LlmError.LlmError) =>
   error._tag === "AllTargetsFailed" ? error : LlmError.update(error, { idempotent: false })
