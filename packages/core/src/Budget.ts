@@ -347,7 +347,8 @@ const build = (first: Settings.Checked, store: BudgetStore.Service): Service => 
       return settled(exit)
     })
   }
-  const policy = Pipeline.policy<unknown, never>([first.step], [Pipeline.gate(Call.track), Pipeline.gate(gate)])
+  const steps = () => [settings.step]
+  const policy = Pipeline.policy<unknown, never>(steps, [Pipeline.gate(Call.track), Pipeline.gate(gate)])
 
   const methods: Omit<Service, keyof Policy.Policy> = {
     balance: (key) =>
@@ -371,5 +372,5 @@ const build = (first: Settings.Checked, store: BudgetStore.Service): Service => 
       })
     }
   }
-  return Object.defineProperty(Object.assign(policy, methods), "steps", { get: () => [settings.step] })
+  return Object.assign(policy, methods)
 }

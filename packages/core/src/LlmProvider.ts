@@ -424,10 +424,15 @@ const guarded = (policy: Policy<LlmError, LlmError>) => (service: Service): Serv
   const raw = rawOf(service)
   const targets = targetsOf(service)
   const [target] = targets
-  return fromRaw({
-    generate: (request) => policy(raw.generate(request), { target, request, kind: "generate" }),
-    open: (request) => policy(raw.open(request), { target, request, kind: "open" })
-  }, targets, isGuess(service), { _tag: "Guarded", steps: () => policy.steps, inner: planOf(service) })
+  return fromRaw(
+    {
+      generate: (request) => policy(raw.generate(request), { target, request, kind: "generate" }),
+      open: (request) => policy(raw.open(request), { target, request, kind: "open" })
+    },
+    targets,
+    isGuess(service),
+    { _tag: "Guarded", steps: () => policy.steps, inner: planOf(service) }
+  )
 }
 
 /**

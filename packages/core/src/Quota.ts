@@ -267,8 +267,9 @@ const build = (store: Context.Tag.Service<typeof QuotaStore>, first: Checked): S
     })
   }
 
-  const service: Service = Object.assign(
-    Pipeline.policy<unknown, LlmError.QuotaExceeded>([], [Pipeline.gate(enter)]),
+  const steps = () => [{ name: "quota", settings: words(current.settings) }]
+  return Object.assign(
+    Pipeline.policy<unknown, LlmError.QuotaExceeded>(steps, [Pipeline.gate(enter)]),
     {
       status: (key = "default") =>
         Effect.withFiberRuntime<Status>((fiber) => {
@@ -290,11 +291,6 @@ const build = (store: Context.Tag.Service<typeof QuotaStore>, first: Checked): S
       }
     }
   )
-  Object.defineProperty(service, "steps", {
-    enumerable: true,
-    get: (): ReadonlyArray<Policy.Step> => [{ name: "quota", settings: words(current.settings) }]
-  })
-  return service
 }
 
 /** Whole milliseconds, for whole numbers of permits. */

@@ -1,7 +1,7 @@
 /** What a provider is made of, in words; and whom a call is meant for when that is left to chance. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Random } from "effect"
-import { Fallback, LlmProvider, Policy, Retry } from "perdure"
+import { Bulkhead, Fallback, LlmProvider, Policy, Retry } from "perdure"
 import { answer, anthropic, scripted } from "./support/provider.ts"
 
 const one = scripted([answer("hi")]).layer
@@ -26,6 +26,14 @@ describe("LlmProvider.describe", () => {
         "timeout  20s",
         "openai/gpt-4o"
       ])
+    }))
+
+  it.effect("tells the options that a policy has now, not those that it was composed with", () =>
+    Effect.gen(function*() {
+      const bulkhead = yield* Bulkhead.make({ limit: 1 })
+      const guarded = LlmProvider.withPolicy(one, Policy.compose(Policy.timeout("20 seconds"), bulkhead))
+      yield* bulkhead.reconfigure({ limit: 7, queue: 0 })
+      assert.include(yield* described(guarded), "bulkhead  7 at once, queue 0")
     }))
 
   it.effect("takes a service that was written by hand for a target", () =>

@@ -363,8 +363,8 @@ export const make = (
       })
     }
   }
-  const policy = Pipeline.policy<unknown, LlmError.CircuitOpen>([first.step], [Pipeline.gate(gate, alone)])
-  return Object.defineProperty(Object.assign(policy, methods), "steps", { get: () => [settings.step] })
+  const steps = () => [settings.step]
+  return Object.assign(Pipeline.policy<unknown, LlmError.CircuitOpen>(steps, [Pipeline.gate(gate, alone)]), methods)
 }
 
 /** On which fiber a circuit changes, and in which call. */

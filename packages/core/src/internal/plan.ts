@@ -20,7 +20,9 @@ const row = (steps: ReadonlyArray<Step>): ReadonlyArray<string> => {
 }
 
 /** The steps that stand one in the other, and what is inside them. */
-const unwrap = (plan: Plan): { readonly steps: ReadonlyArray<Step>; readonly inner: Exclude<Plan, { _tag: "Guarded" }> } => {
+const unwrap = (
+  plan: Plan
+): { readonly steps: ReadonlyArray<Step>; readonly inner: Exclude<Plan, { _tag: "Guarded" }> } => {
   if (plan._tag !== "Guarded") return { steps: plan._tag === "Choice" ? [plan.step()] : [], inner: plan }
   const { inner, steps } = unwrap(plan.inner)
   return { steps: [...plan.steps(), ...steps], inner }
