@@ -23,10 +23,11 @@ import { nowOf } from "./clock.ts"
 import { commit } from "./commit.ts"
 import { follow } from "./follow.ts"
 import { type Gate, type Leave, type Passing, through } from "./gate.ts"
-import { localOf } from "./local.ts"
+import { claimed, type Local } from "./local.ts"
 import { type Ended, OpenedStream } from "./opened.ts"
 import { reporters } from "./reporters.ts"
 import * as Spans from "./spans.ts"
+import { forget, marked, markedExit } from "./spent.ts"
 
 Call.reportTo(reporters)
 
@@ -136,20 +137,24 @@ export const leaf = (
   }
 
   /** What a failure must say of the request, on the way of opening and in the middle of the stream alike. */
-  const mark = (request: LlmRequest) => request.idempotent ? (error: LlmError.LlmError) => error : notIdempotent
+  const mark = (request: LlmRequest, local: Local) => (error: LlmError.LlmError) =>
+    request.idempotent ? marked(local, error) : notIdempotent(marked(local, error))
 
   /** An attempt that ends with its answer. */
   const answering = (request: LlmRequest): Gate => (passing) => {
     const call = Call.liveIn(passing.local)
     if (call === undefined) return outside
     const { end, trace } = begin(passing, call, request, "generate")
+    const { local } = passing
+    forget(local)
     const leave: Leave = (exit, { now }) => {
       if (Exit.isSuccess(exit)) {
         end({ _tag: "Answered", model: exit.value.model }, said(exit.value), now)
         return exit
       }
       end(Call.outcomeOfCause(exit.cause), { usage: usageIn(exit.cause) }, now)
-      return request.idempotent ? exit : Exit.failCause(Cause.map(exit.cause, notIdempotent))
+      const marked = markedExit(local, exit)
+      return request.idempotent ? marked : Exit.mapError(marked, notIdempotent)
     }
     return trace === undefined ? leave : Object.assign(leave, { apart: trace.within })
   }
@@ -160,8 +165,10 @@ export const leaf = (
       Effect.withFiberRuntime((fiber) => {
         const call = Call.live(fiber)
         if (call === undefined) return outside
-        const attempt = begin({ fiber, local: localOf(fiber), now: nowOf(fiber) }, call, request, "open")
-        const open = Effect.mapError(Effect.suspend(() => run.open(request)), mark(request))
+        const local = claimed(fiber)
+        const attempt = begin({ fiber, local, now: nowOf(fiber) }, call, request, "open")
+        forget(local)
+        const open = Effect.mapError(Effect.suspend(() => run.open(request)), mark(request, local))
         const opened = inOwnScope(call.whenCut === "buffer" ? Effect.flatMap(open, whole) : open, target, attempt)
         return attempt.trace === undefined ? opened : attempt.trace.within(opened)
       })
