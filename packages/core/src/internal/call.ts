@@ -36,7 +36,7 @@ export interface Recorded {
   readonly number: number
   readonly target: Receipt.Target
   readonly idempotent: boolean
-  readonly start: number
+  start: number
   /** The label of the key, where a pool chose one. */
   readonly key: string | undefined
   readonly hedge: boolean
@@ -67,6 +67,10 @@ let reporters: Reporters | undefined
 export const reportTo = (all: Reporters): void => {
   reporters = all
 }
+
+/** What starts spans beside that of an attempt, where it has one. */
+export const spansBeside = (fiber: AnyFiber, { trace }: Recorded) =>
+  trace === undefined ? undefined : reporters?.spans.siblings(fiber, trace)
 
 /** The most of each kind that a track keeps: a program that never ends must not fill the memory with its story. */
 const most = 1000
@@ -222,8 +226,15 @@ export class Call {
     for (const attempt of this.attempts) if (isWithin(attempt.branch, branch)) attempt.lost = true
   }
 
-  /** Ends an attempt; only the first end counts. */
-  end(attempt: Recorded, how: Receipt.Outcome, now: number, usage?: Usage | undefined): void {
+  /** Brings the attempts in the order in which they began, where some were told of late. */
+  sort(): void {
+    for (let call: Call | undefined = this; call !== undefined; call = call.parent) {
+      call.attempts.sort((one, other) => one.start - other.start)
+    }
+  }
+
+  /** Ends an attempt; only the first end counts. What is told of late has not ended now. */
+  end(attempt: Recorded, how: Receipt.Outcome, now: number, usage?: Usage | undefined, told?: "late"): void {
     if (attempt.outcome !== undefined) return
     if (usage !== undefined && hasTokens(usage)) attempt.usage = usage
     const outcome = how._tag === "Interrupted" && attempt.cut !== undefined ? failed(attempt.cut) : how
@@ -234,7 +245,7 @@ export class Call {
     reporters?.metrics.attemptEnded(target, outcome, now - start, attempt.usage, cost, this.labels)
     if (trace !== undefined) {
       attempt.trace = undefined
-      reporters?.spans.attemptEnded(trace, outcome, attempt.usage, cost)
+      reporters?.spans.attemptEnded(trace, outcome, attempt.usage, cost, told === "late" ? now : undefined)
     }
     if (!this.watched) return
     this.emit({

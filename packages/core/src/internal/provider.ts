@@ -18,6 +18,7 @@ import type { LlmRequest } from "../LlmRequest.ts"
 import type { FinishReason, LlmResponse, Usage } from "../LlmResponse.ts"
 import type { Outcome } from "../Receipt.ts"
 import type { StreamPart } from "../StreamPart.ts"
+import * as Attempted from "./attempted.ts"
 import * as Call from "./call.ts"
 import { nowOf } from "./clock.ts"
 import { commit } from "./commit.ts"
@@ -111,7 +112,7 @@ export const leaf = (
     request: LlmRequest,
     kind: "generate" | "open"
   ): Begun => {
-    const before = call.attempts.length
+    const earlier = call.attempts.length
     const begun = by === "make" ? call.begin(target, request.idempotent, startedAt, local) : undefined
     // Of what may be a wrapper, the span is written when it is known that it was none.
     const nanos = begun === undefined ? Spans.nanosOf(fiber) : undefined
@@ -121,17 +122,22 @@ export const leaf = (
       trace: begun?.trace,
       opened: () => {
         firstOutput = nowOf(fiber)
-        if (begun !== undefined) call.firstOutput(begun, firstOutput)
+        const attempt = begun?.outcome === undefined ? begun : Attempted.running(call, local)
+        if (attempt !== undefined) call.firstOutput(attempt, firstOutput)
       },
       end: (outcome, { answered, finishReason, usage } = {}, now = nowOf(fiber)) => {
-        if (begun === undefined && call.attempts.length > before) return
-        const recorded = begun ?? call.begin(answered ?? target, request.idempotent, startedAt, local)
-        if (nanos !== undefined) {
+        const others = begun === undefined ? call.attempts.length > earlier : begun.outcome !== undefined
+        const told = others ? Attempted.running(call, local) : undefined
+        if (others && told === undefined) return
+        const recorded = told ?? begun ?? call.begin(answered ?? target, request.idempotent, startedAt, local)
+        if (nanos !== undefined && told === undefined) {
           recorded.trace = Spans.attemptStarted(fiber, recorded.target, server, request, kind, recorded, nanos)
         }
         if (finishReason !== undefined) Spans.finished(recorded.trace, finishReason)
         if (recorded.firstOutput === undefined && firstOutput !== undefined) call.firstOutput(recorded, firstOutput)
-        call.end(recorded, outcome, now, usage)
+        const before = Attempted.endOf(recorded, outcome)
+        if (before === undefined) call.end(recorded, outcome, now, usage)
+        else call.end(recorded, before.outcome, before.at, before.usage, "late")
       }
     }
   }
