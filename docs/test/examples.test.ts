@@ -4,7 +4,7 @@ import { answer, contentFiltered, ScriptedProvider, TestTime } from "@perdure/te
 import { ConfigProvider, Effect, Exit, Layer, Random, TestClock } from "effect"
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { dirname, join, relative } from "node:path"
-import { LlmProvider } from "perdure"
+import { Budget, LlmProvider, Policy, type Receipt, Retry } from "perdure"
 import * as Text from "../../packages/cli/src/Text.ts"
 import * as Timeline from "../../packages/cli/src/Timeline.ts"
 import * as budget from "../examples/budget.ts"
@@ -18,6 +18,7 @@ import { program } from "../examples/first.ts"
 import { answered, elsewhere } from "../examples/hedge.ts"
 import { Llm, patientStreams } from "../examples/providers.ts"
 import { explained, kept, who } from "../examples/receipts.ts"
+import { aroundSdk, type Sdk } from "../examples/sdk.ts"
 import { printed, together, whole } from "../examples/streams.ts"
 import { attemptsBefore, observed } from "../examples/telemetry.ts"
 import { test } from "../examples/testing.ts"
@@ -171,6 +172,49 @@ describe("the examples", () => {
       assert.deepStrictEqual(yield* withKeys(Effect.provide(targets, Llm)), ["openai", "anthropic", "google"])
       const alone = Layer.provide(patientStreams, FetchHttpClient.layer)
       assert.deepStrictEqual(yield* withKeys(Effect.provide(targets, alone)), ["openai"])
+    }))
+
+  it.effect("providers: what an SDK repeats is in the receipt, paid for, and not repeated again", () =>
+    Effect.gen(function*() {
+      const sdk: Sdk = {
+        complete: async (prompt, { fetch, signal }) => {
+          for (let n = 0;; n++) {
+            const response = await fetch("https://acme.example/complete", { method: "POST", body: prompt, signal })
+            if (response.ok) return { model: "acme-1-dated", text: await response.text() }
+            if (n === 3) throw new Error("too many tries")
+          }
+        }
+      }
+      const budget = yield* Budget.make({ target: { capacity: 20, ratio: 0, perSecond: 0 }, process: "none" })
+      const ask = (answers: ReadonlyArray<Response | Error>) => {
+        let asked = 0
+        const send: typeof fetch = () => {
+          const next = answers[Math.min(asked++, answers.length - 1)]
+          return next instanceof Response ? Promise.resolve(next.clone()) : Promise.reject(next)
+        }
+        const layer = aroundSdk(sdk, send).pipe(
+          LlmProvider.withPolicy(Policy.retry(Retry.standard)),
+          LlmProvider.withPolicy(budget)
+        )
+        return Effect.exit(LlmProvider.generate("the secret of the house").pipe(Effect.provide(layer)))
+      }
+      const busy = new Response(`{"error":{"message":"busy with the secret of the house"}}`, { status: 429 })
+      const failed = yield* ask([busy])
+      assert(Exit.isFailure(failed) && failed.cause._tag === "Fail")
+      const { error } = failed.cause
+      assert.isTrue(error.spent)
+      assert.notInclude(error.message, "secret of the house")
+      const outcomes = ({ receipt }: { readonly receipt?: Receipt.Receipt | undefined }) =>
+        receipt?.attempts.map(({ outcome }) => outcome._tag === "Failed" ? outcome.error : outcome._tag)
+      assert.deepStrictEqual(outcomes(error), ["RateLimited", "RateLimited", "RateLimited", "RateLimited"])
+      assert.strictEqual((yield* budget.balance("acme/acme-1")).target, 17)
+      const answered = yield* ask([busy, busy, new Response("Here.")])
+      assert(Exit.isSuccess(answered), String(answered))
+      assert.deepStrictEqual(outcomes(answered.value), ["RateLimited", "RateLimited", "Answered"])
+      assert.strictEqual((yield* budget.balance("acme/acme-1")).target, 15)
+      const reset = yield* ask([new Error("reset")])
+      assert(Exit.isFailure(reset) && reset.cause._tag === "Fail")
+      assert.deepStrictEqual(outcomes(reset.cause.error), ["ConnectionFailed"])
     }))
 
   it.effect("streams: a cut is announced, or unseen", () =>

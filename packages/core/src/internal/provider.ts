@@ -18,16 +18,18 @@ import type { LlmRequest } from "../LlmRequest.ts"
 import type { FinishReason, LlmResponse, Usage } from "../LlmResponse.ts"
 import type { Outcome } from "../Receipt.ts"
 import type { StreamPart } from "../StreamPart.ts"
+import * as Attempted from "./attempted.ts"
 import * as Call from "./call.ts"
 import { nowOf } from "./clock.ts"
 import { commit } from "./commit.ts"
 import { follow } from "./follow.ts"
 import { type Gate, type Leave, type Passing, through } from "./gate.ts"
-import { localOf } from "./local.ts"
+import { claimed, type Local } from "./local.ts"
 import { type Ended, OpenedStream } from "./opened.ts"
 import type { Plan } from "./plan.ts"
 import { reporters } from "./reporters.ts"
 import * as Spans from "./spans.ts"
+import { forget, marked, markedExit } from "./spent.ts"
 
 Call.reportTo(reporters)
 
@@ -127,7 +129,7 @@ export const leaf = (
     request: LlmRequest,
     kind: "generate" | "open"
   ): Begun => {
-    const before = call.attempts.length
+    const earlier = call.attempts.length
     const begun = by === "make" ? call.begin(target, request.idempotent, startedAt, local) : undefined
     // Of what may be a wrapper, the span is written when it is known that it was none.
     const nanos = begun === undefined ? Spans.nanosOf(fiber) : undefined
@@ -137,36 +139,45 @@ export const leaf = (
       trace: begun?.trace,
       opened: () => {
         firstOutput = nowOf(fiber)
-        if (begun !== undefined) call.firstOutput(begun, firstOutput)
+        const attempt = begun?.outcome === undefined ? begun : Attempted.running(call, local)
+        if (attempt !== undefined) call.firstOutput(attempt, firstOutput)
       },
       end: (outcome, { answered, finishReason, usage } = {}, now = nowOf(fiber)) => {
-        if (begun === undefined && call.attempts.length > before) return
-        const recorded = begun ?? call.begin(answered ?? target, request.idempotent, startedAt, local)
-        if (nanos !== undefined) {
+        const others = begun === undefined ? call.attempts.length > earlier : begun.outcome !== undefined
+        const told = others ? Attempted.running(call, local) : undefined
+        if (others && told === undefined) return
+        const recorded = told ?? begun ?? call.begin(answered ?? target, request.idempotent, startedAt, local)
+        if (nanos !== undefined && told === undefined) {
           recorded.trace = Spans.attemptStarted(fiber, recorded.target, server, request, kind, recorded, nanos)
         }
         if (finishReason !== undefined) Spans.finished(recorded.trace, finishReason)
         if (recorded.firstOutput === undefined && firstOutput !== undefined) call.firstOutput(recorded, firstOutput)
-        call.end(recorded, outcome, now, usage)
+        const before = Attempted.endOf(recorded, outcome)
+        if (before === undefined) call.end(recorded, outcome, now, usage)
+        else call.end(recorded, before.outcome, before.at, before.usage, "late")
       }
     }
   }
 
   /** What a failure must say of the request, on the way of opening and in the middle of the stream alike. */
-  const mark = (request: LlmRequest) => request.idempotent ? (error: LlmError.LlmError) => error : notIdempotent
+  const mark = (request: LlmRequest, local: Local) => (error: LlmError.LlmError) =>
+    request.idempotent ? marked(local, error) : notIdempotent(marked(local, error))
 
   /** An attempt that ends with its answer. */
   const answering = (request: LlmRequest): Gate => (passing) => {
     const call = Call.liveIn(passing.local)
     if (call === undefined) return outside
     const { end, trace } = begin(passing, call, request, "generate")
+    const { local } = passing
+    forget(local)
     const leave: Leave = (exit, { now }) => {
       if (Exit.isSuccess(exit)) {
         end({ _tag: "Answered", model: exit.value.model }, said(exit.value), now)
         return exit
       }
       end(Call.outcomeOfCause(exit.cause), { usage: usageIn(exit.cause) }, now)
-      return request.idempotent ? exit : Exit.failCause(Cause.map(exit.cause, notIdempotent))
+      const marked = markedExit(local, exit)
+      return request.idempotent ? marked : Exit.mapError(marked, notIdempotent)
     }
     return trace === undefined ? leave : Object.assign(leave, { apart: trace.within })
   }
@@ -177,8 +188,10 @@ export const leaf = (
       Effect.withFiberRuntime((fiber) => {
         const call = Call.live(fiber)
         if (call === undefined) return outside
-        const attempt = begin({ fiber, local: localOf(fiber), now: nowOf(fiber) }, call, request, "open")
-        const open = Effect.mapError(Effect.suspend(() => run.open(request)), mark(request))
+        const local = claimed(fiber)
+        const attempt = begin({ fiber, local, now: nowOf(fiber) }, call, request, "open")
+        forget(local)
+        const open = Effect.mapError(Effect.suspend(() => run.open(request)), mark(request, local))
         const opened = inOwnScope(call.whenCut === "buffer" ? Effect.flatMap(open, whole) : open, target, attempt)
         return attempt.trace === undefined ? opened : attempt.trace.within(opened)
       })
