@@ -1,5 +1,5 @@
 import { after, always, answer, ScriptedProvider } from "@perdure/testing"
-import { Effect, Layer } from "effect"
+import { Effect } from "effect"
 import { Hedge, LlmProvider, Policy } from "perdure"
 
 const slowOnce = ScriptedProvider.layer([after("20 seconds", answer("Late.")), always(answer("Here."))])
@@ -12,16 +12,10 @@ const Llm = slowOnce.pipe(
 /** The first try is slow; the second one answers. */
 export const answered = Effect.provide(LlmProvider.generate("Anybody there?"), Llm)
 
-const openAi = ScriptedProvider.make([after("20 seconds", answer("Late."))], { provider: "openai" })
-const anthropic = ScriptedProvider.make([answer("Here.")], { provider: "anthropic" })
+const openAi = ScriptedProvider.layer([after("20 seconds", answer("Late."))], { provider: "openai" })
+const anthropic = ScriptedProvider.layer([answer("Here.")], { provider: "anthropic" })
 
-const Race = Layer.scoped(
-  LlmProvider.LlmProvider,
-  Effect.map(
-    Effect.all([openAi, anthropic]),
-    ([first, second]) => Hedge.services([first.service, second.service], { after: "2 seconds" })
-  )
-)
+const Race = Hedge.layers([openAi, anthropic], { after: "2 seconds" })
 
 /** The second try goes to another provider. */
 export const elsewhere = Effect.provide(LlmProvider.generate("Anybody there?"), Race)
