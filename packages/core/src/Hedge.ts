@@ -16,6 +16,7 @@ import * as Internal from "./internal/hedge.ts"
 import * as Pipeline from "./internal/pipeline.ts"
 import { fromRaw, type Raw, rawOf, targetsOf } from "./internal/provider.ts"
 import * as Race from "./internal/race.ts"
+import * as Remembered from "./internal/remembered.ts"
 import * as LlmError from "./LlmError.ts"
 import type { LlmProvider, Service as Provider } from "./LlmProvider.ts"
 import * as Check from "./Options.ts"
@@ -70,6 +71,11 @@ export interface Options {
    * @default the target, as in `openai/gpt-4o`, of services the first one's; by hand, `default`
    */
   readonly key?: ((subject: Policy.Subject | undefined) => string) | undefined
+  /**
+   * Whose latencies these are, in a `PolicyMemory`: hedges of the same name share them, those of services apart from others.
+   * @default "default"
+   */
+  readonly name?: string | undefined
 }
 
 /**
@@ -98,7 +104,7 @@ export interface Service extends Policy.Policy {
    */
   readonly state: (key: string, kind?: Policy.Subject["kind"]) => Effect.Effect<Status>
   /**
-   * Replaces all options, with defaults for those not given, for the calls that begin after it. The latencies
+   * Replaces all options but the name, with defaults for those not given, for the calls that begin after it. The latencies
    * are kept, also while the delay is not learned.
    */
   readonly reconfigure: (options: Options) => Effect.Effect<void>
@@ -126,6 +132,7 @@ interface Checked {
   readonly most: number
   readonly classify: Disposition.Classifier
   readonly key: (subject: Policy.Subject | undefined) => string
+  readonly name: string
   readonly step: Policy.Step
 }
 
@@ -155,9 +162,17 @@ const check = (options: Options, where: string, tries: number): Checked => {
     most,
     classify: options.classify ?? Disposition.classify,
     key: options.key ?? keyOf,
+    name: Check.text(`${where}({ name })`, options.name ?? "default"),
     step: { name: "hedge", settings: `after ${words}, at most ${most} ${most === 1 ? "try" : "tries"}` }
   }
 }
+
+const latencies = () => new Internal.Latencies()
+
+const ofPolicies = new Remembered.Kind("hedge", latencies)
+
+/** Apart from the others: a hedge of services may have hedges inside, whose tries take longer than what it sees of them. */
+const ofServices = new Remembered.Kind("hedge of services", latencies)
 
 const nothing = () => undefined
 
@@ -190,7 +205,8 @@ const settingsOf = (
  * that no other try can mend, such as a bad request, ends the others, and so does a defect. Interrupting it interrupts all
  * tries. By hand it cannot see whether an effect may run twice at once: put it only around one that may.
  *
- * One value learns from any number of targets, of each by itself; two values know nothing of each other.
+ * One value learns from any number of targets, of each by itself; two values know nothing of each other, unless they find
+ * a `PolicyMemory` and have the same name.
  *
  * @example
  * ```ts
@@ -204,7 +220,7 @@ const settingsOf = (
  */
 export const make = (options: Options = {}): Effect.Effect<Service> => {
   const checked = check(options, "Hedge.make", defaults.most)
-  return Effect.sync(() => build(checked, new Internal.Latencies()))
+  return Effect.map(Remembered.around, (memory) => build(checked, Remembered.at(memory, ofPolicies, checked.name)))
 }
 
 const build = (first: Checked, latencies: Internal.Latencies): Service => {
@@ -227,7 +243,7 @@ const build = (first: Checked, latencies: Internal.Latencies): Service => {
         }
       }),
     reconfigure: (options) => {
-      const changed = check(options, "Hedge.make", defaults.most)
+      const changed = check({ ...options, name: first.name }, "Hedge.make", defaults.most)
       return Effect.sync(() => {
         checked = changed
       })
@@ -250,16 +266,17 @@ export const layer = (options: Options = {}): Layer.Layer<Hedge> => Layer.effect
  * The first answer counts. It behaves as {@link make} does, except that each try goes to a target of its own, and that
  * the failure holds those of all tries in order when there were several.
  *
- * A delay is learned from the first of them, and what was learned is kept in the value: build it once.
+ * A delay is learned from the first of them, and what was learned is kept in the value: build it once. For one that goes
+ * on from what another has learned, see {@link layers}.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const services = (services: readonly [Provider, ...Array<Provider>], options: Options = {}): Provider =>
-  over(services, check(options, "Hedge.services", services.length), new Internal.Latencies())
+  over(services, check(options, "Hedge.services", services.length), latencies())
 
 /**
- * {@link services} over layers. All of them are built.
+ * {@link services} over layers. All of them are built. What it learns, it keeps in a `PolicyMemory`, where there is one.
  *
  * @example
  * ```ts
@@ -285,7 +302,16 @@ export const layers = <
   options: Options = {}
 ): Layer.Layer<LlmProvider, Layer.Layer.Error<Layers[number]>, Layer.Layer.Context<Layers[number]>> => {
   const checked = check(options, "Hedge.layers", layers.length)
-  return collect(layers, ([first, ...others]) => over([first!, ...others], checked, new Internal.Latencies()))
+  return Layer.unwrapEffect(
+    Effect.map(
+      Remembered.around,
+      (memory) =>
+        collect(
+          layers,
+          ([first, ...others]) => over([first!, ...others], checked, Remembered.at(memory, ofServices, checked.name))
+        )
+    )
+  )
 }
 
 const over = (

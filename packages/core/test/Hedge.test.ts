@@ -308,6 +308,7 @@ describe("E1: options", () => {
       Hedge.make({ after: { percentile: 101 } }),
     "Hedge.layers({ most }) was given 0; allowed: a whole number of at least 1": () =>
       Hedge.layers([scripted([answer("hi")]).layer], { most: 0 }),
+    "Hedge.make({ name }) was given \"\"; allowed: a non-empty string": () => Hedge.make({ name: "" }),
     "Hedge.make({ after: { of } }) was given 129; allowed: a whole number from 1 to 128": () =>
       Hedge.make({ after: { percentile: 95, of: 129 } })
   }

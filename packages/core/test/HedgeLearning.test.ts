@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, Layer, Stream, SubscriptionRef, TestClock } from "effect"
-import { Disposition, Hedge, LlmProvider, LlmRequest, Policy, StreamPart } from "perdure"
+import { Disposition, Hedge, LlmProvider, LlmRequest, Policy, PolicyMemory, StreamPart } from "perdure"
 import { answer, anthropic, failureOf, openAi, rateLimited, run, scripted, unavailable } from "./support/provider.ts"
 
 const third = { provider: "third", model: "m" }
@@ -245,5 +245,56 @@ describe("a layer of a hedge", () => {
       const call = Effect.provide(generate, Hedge.layers([counted(first), counted(second)], { after: "2 seconds" }))
       yield* secondTryAt(2000, call, first, second)
       assert.strictEqual(built, 2)
+    }))
+})
+
+describe("a hedge that is replaced", () => {
+  type Llm = Layer.Layer<LlmProvider.LlmProvider>
+
+  const hedged = (options: Hedge.Options = {}) => (first: Llm): Llm =>
+    LlmProvider.withPolicy(first, Hedge.make({ ...learned, ...options }))
+
+  const shared = (options: Hedge.Options = {}) => (first: Llm): Llm =>
+    Layer.provide(LlmProvider.withPolicy(first, Hedge.Hedge), Hedge.layer({ ...learned, ...options }))
+
+  const second = paced(anthropic, { generate: 700, open: 700 })
+
+  const several = (options: Hedge.Options = {}) => (first: Llm): Llm =>
+    Hedge.layers([first, second.layer], { ...learned, ...options })
+
+  /** Ten calls with one layer, and at which millisecond the other one starts a second try after that. */
+  const swap = (before: (first: Llm) => Llm, after: (first: Llm) => Llm, millis: number) =>
+    Effect.gen(function*() {
+      const first = paced(openAi, { generate: 700, open: 700 })
+      yield* times(10, Effect.provide(generate, before(first.layer)))
+      yield* secondTryAt(millis, Effect.provide(generate, after(first.layer)), first, second)
+    })
+
+  it.effect("goes on from what the one before it has learned, where both are in one memory and have one name", () =>
+    Effect.gen(function*() {
+      yield* swap(hedged(), hedged(), 700)
+      yield* swap(hedged({ name: "mine" }), hedged({ name: "mine", after: { percentile: 50, of: 5 } }), 700)
+    }).pipe(Effect.provide(PolicyMemory.layer)))
+
+  it.effect("so it does as a layer of its own, and over layers", () =>
+    Effect.gen(function*() {
+      yield* swap(shared({ name: "a" }), shared({ name: "a" }), 700)
+      yield* swap(several({ name: "b" }), several({ name: "b" }), 700)
+    }).pipe(Effect.provide(PolicyMemory.layer)))
+
+  it.effect("knows nothing of one with another name, nor one over layers of one around a layer", () =>
+    Effect.gen(function*() {
+      yield* swap(hedged({ name: "a" }), hedged({ name: "b" }), 5000)
+      yield* swap(several({ name: "a" }), several({ name: "b" }), 5000)
+      yield* swap(hedged({ name: "c" }), several({ name: "c" }), 5000)
+      yield* swap(several({ name: "d" }), hedged({ name: "d" }), 5000)
+    }).pipe(Effect.provide(PolicyMemory.layer)))
+
+  it.effect("begins anew without a memory, and in another one", () =>
+    Effect.gen(function*() {
+      yield* swap(hedged(), hedged(), 5000)
+      yield* swap(several(), several(), 5000)
+      const ownMemory = (make: (first: Llm) => Llm) => (first: Llm) => Layer.provide(make(first), PolicyMemory.layer)
+      yield* swap(ownMemory(hedged()), ownMemory(hedged()), 5000)
     }))
 })
