@@ -1,7 +1,7 @@
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import { assert, describe, expect, it } from "@effect/vitest"
 import { answer, contentFiltered, ScriptedProvider, TestTime } from "@perdure/testing"
-import { ConfigProvider, Effect, Exit, Layer, Random, TestClock } from "effect"
+import { ConfigProvider, Duration, Effect, Exit, Layer, Random, TestClock } from "effect"
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { dirname, join, relative } from "node:path"
 import { Budget, LlmProvider, Policy, type Receipt, Retry } from "perdure"
@@ -15,7 +15,7 @@ import { told } from "../examples/exporting.ts"
 import { lenient } from "../examples/failures.ts"
 import { asLayer, byHand } from "../examples/fallbacks.ts"
 import { program } from "../examples/first.ts"
-import { answered, elsewhere } from "../examples/hedge.ts"
+import { answered, elsewhere, replaced } from "../examples/hedge.ts"
 import { Llm, patientStreams } from "../examples/providers.ts"
 import { explained, kept, who } from "../examples/receipts.ts"
 import { aroundSdk, type Sdk } from "../examples/sdk.ts"
@@ -140,6 +140,13 @@ describe("the examples", () => {
       assert(Exit.isSuccess(other.exit))
       assert.strictEqual(other.elapsed, 2000)
       assert.strictEqual(other.exit.value.receipt.served?.provider, "anthropic")
+    }))
+
+  it.effect("hedge: one that replaces another goes on from what that one has learned", () =>
+    Effect.gen(function*() {
+      const { exit } = yield* TestTime.run(replaced)
+      const delay = Duration.seconds(1)
+      assert.deepStrictEqual(exit, Exit.succeed([{ delay, latencies: 20 }, { delay, latencies: 40 }]))
     }))
 
   it.scoped("circuit breaker: after five failures the first target is not asked again", () =>
