@@ -25,6 +25,8 @@ export interface Source {
   readonly name: string
   /** The numbers of the lines that held no receipt. */
   readonly bad: ReadonlyArray<number>
+  /** Where the prices are from by which receipts without a cost were given one; absent where none were. */
+  readonly prices?: string | undefined
 }
 
 const endings = [
@@ -58,7 +60,11 @@ const tiles = (statistics: Statistics.Statistics): Html => {
     tile(
       "Cost",
       cost.size === 0 ? "–" : Figures.money(cost),
-      unpriced === 0 ? "of all attempts" : `${Words.count(unpriced, "attempt")} without a price`
+      unpriced > 0
+        ? `${Words.count(unpriced, "attempt")} without a price`
+        : cost.size === 0
+        ? "no tokens were counted"
+        : "of all tokens counted"
     )
   ]}</dl>`
 }
@@ -210,7 +216,7 @@ const failures = ({ failures, refusals }: Statistics.Statistics): Html => {
   )
 }
 
-const models = ({ targets }: Statistics.Statistics): Html =>
+const models = ({ targets }: Statistics.Statistics, prices: string | undefined): Html =>
   section(
     "Models",
     "Attempts at each, however their calls ended. Times are of attempts that answered.",
@@ -233,7 +239,14 @@ const models = ({ targets }: Statistics.Statistics): Html =>
       : []),
     ...(targets.some(({ cost, unpriced }) => cost.size > 0 && unpriced > 0)
       ? [html`<p class="dim">+ and more: some attempts used tokens whose price is not known.</p>`]
-      : [])
+      : []),
+    ...(prices === undefined
+      ? []
+      : [
+        html`<p class="dim">What receipts had no cost for is priced by <bdi>${
+          Figures.cut(prices)
+        }</bdi>; the costs that they had are as they were.</p>`
+      ])
   )
 
 /** So many are named; more are only counted. */
@@ -260,7 +273,7 @@ export const leftOut = (bad: ReadonlyArray<number>): string | undefined => {
  * @since 0.1.0
  * @category rendering
  */
-export const render = (statistics: Statistics.Statistics, { bad, name }: Source): string => {
+export const render = (statistics: Statistics.Statistics, { bad, name, prices }: Source): string => {
   const hash = createHash("sha256").update(css).digest("base64")
   const policy = `default-src 'none'; style-src 'sha256-${hash}'; base-uri 'none'; form-action 'none'`
   const skipped = leftOut(bad)
@@ -276,7 +289,7 @@ ${outcomes(statistics)}
 ${latencies(statistics)}
 <div class="pair">${tries(statistics)}${failures(statistics)}</div>
 ${spreads(statistics)}
-${models(statistics)}
+${models(statistics, prices)}
 ${WorstCalls.section(statistics.worst)}
 <footer class="dim"><p>Shares leave out calls that the caller interrupted. Percentiles are by the nearest rank. Made from receipts by Perdure; they hold no prompt, no answer and no key.</p></footer>
 </main>`

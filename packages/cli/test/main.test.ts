@@ -264,6 +264,9 @@ describe.concurrent("perdure, when the command line is wrong", () => {
     [["ask", "hi", "--embedded", "--receipts", "/nowhere/r.jsonl"], "/nowhere/r.jsonl cannot be written"],
     [["demo", "--receipts", "/nowhere/r.jsonl"], "/nowhere/r.jsonl cannot be written"],
     [["report", "/nowhere/r.jsonl"], "/nowhere/r.jsonl cannot be read: there is no such file or folder"],
+    [["ask", "hi", "--embedded", "--prices", "package.json"], "package.json cannot be used: name must be nothing"],
+    [["demo", "--prices", "src/main.ts"], "src/main.ts cannot be used: it must be JSON"],
+    [["report", "-", "--prices", "/nowhere/p.json"], "/nowhere/p.json cannot be read: there is no such file or folder"],
     [["explain", "--status", "429", "--header", "retry-after 20"], "--header needs a name, a colon and a value"]
   ]
   for (const [words, says] of wrong) {
