@@ -140,8 +140,11 @@ describe("Report.run", () => {
       const page = (prices: Option.Option<string>) =>
         Effect.map(Report.run({ file, out, prices }, streams().io), () => readFileSync(out, "utf8"))
       const priced = yield* page(Option.some(prices))
-      assert.include(priced, "<dt>Cost</dt><dd>0.050 USD<small>1 attempt without a price</small></dd>")
-      assert.match(priced, /<bdi>openai\/gpt-4o<\/bdi>.*<td>0\.050 USD<\/td>/)
+      assert.include(
+        priced,
+        `<dt>Cost</dt><dd>0.050 <span class="unit">USD</span><small>1 attempt without a price</small></dd>`
+      )
+      assert.match(priced, /<bdi>openai\/gpt-4o<\/bdi>.*<td data-head="cost">0\.050 USD<\/td>/)
       assert.match(priced, /had no cost for is priced by <bdi>[^<]*prices\.json<\/bdi>/)
       const plain = yield* page(none)
       assert.include(plain, "<dt>Cost</dt><dd>–<small>2 attempts without a price</small></dd>")
