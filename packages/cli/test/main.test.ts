@@ -49,7 +49,8 @@ const run = (words: ReadonlyArray<string>, variables?: Variables, stdin = ""): P
   return ended(child)
 }
 
-const patience = 30_000
+/** For a machine that has much else to do. */
+const patience = 60_000
 
 // oxlint-disable-next-line eslint/no-control-regex
 const codes = /[\u0000-\u0009\u000b-\u001f]/
