@@ -4,13 +4,13 @@ import { answer, contentFiltered, ScriptedProvider, TestTime } from "@perdure/te
 import { ConfigProvider, Duration, Effect, Exit, Layer, Random, TestClock } from "effect"
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { dirname, join, relative } from "node:path"
-import { Budget, LlmProvider, Policy, type Receipt, Retry } from "perdure"
+import { Budget, LlmProvider, ModelPrices, Policy, type Receipt, Retry } from "perdure"
 import * as Text from "../../packages/cli/src/Text.ts"
 import * as Timeline from "../../packages/cli/src/Timeline.ts"
 import * as budget from "../examples/budget.ts"
 import { answerers, lowered, resized } from "../examples/bulkhead.ts"
 import { attempts, maintenance, trial } from "../examples/circuit-breaker.ts"
-import { program as costly } from "../examples/cost.ts"
+import { fromFile, prices, program as costly } from "../examples/cost.ts"
 import { told } from "../examples/exporting.ts"
 import { lenient } from "../examples/failures.ts"
 import { asLayer, byHand } from "../examples/fallbacks.ts"
@@ -258,6 +258,21 @@ describe("the examples", () => {
       assert.strictEqual(response.text, "Four.")
       assert.deepStrictEqual(status.limits.map(({ window }) => window), ["day", "month"])
       assert.isAbove(status.limits[0]?.spent ?? 0, 0)
+    }))
+
+  it.effect("cost: the file that the page shows has the prices of the table in the program, and one more", () =>
+    Effect.gen(function*() {
+      const file = read(join(root, "docs/examples/prices.json"))
+      assert.include(read(join(root, "docs/cost.md")), `\`\`\`json\n${file}\`\`\``)
+      const find = (layer: Layer.Layer<ModelPrices.ModelPrices, ModelPrices.InvalidPrices>) =>
+        Effect.map(Effect.provide(ModelPrices.ModelPrices, layer), ({ currency, find }) => [
+          currency,
+          find({ provider: "openai", model: "gpt-4o" }),
+          find({ provider: "google", model: "gemini-2.5-pro" })
+        ])
+      assert.deepStrictEqual(yield* find(fromFile(file)), yield* find(prices))
+      const { find: inFile } = yield* Effect.provide(ModelPrices.ModelPrices, fromFile(file))
+      assert.strictEqual(inFile({ provider: "openai", model: "gpt-4o-mini" })?.output, 0.6)
     }))
 
   it.effect("exporting: Prometheus is told of the call and of both attempts", () =>
