@@ -2,7 +2,7 @@ import { answer, ScriptedProvider } from "@perdure/testing"
 import { Effect, Layer } from "effect"
 import { LlmProvider, ModelPrices, SpendLimit } from "perdure"
 
-const prices = ModelPrices.layer({
+export const prices = ModelPrices.layer({
   currency: "USD",
   models: {
     openai: { "gpt-4o": { input: 2.5, cachedInput: 1.25, output: 10 } },
@@ -33,5 +33,5 @@ export const program = limited.pipe(
   Effect.provide(SpendLimit.layer({ perDay: 20, perMonth: 300 }).pipe(Layer.provide(prices)))
 )
 
-/** Prices as a file has them, however it was read. */
+/** Prices as a file has them. */
 export const fromFile = (text: string) => ModelPrices.layerJson(text)

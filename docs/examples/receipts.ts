@@ -2,7 +2,7 @@ import { after, answer, overloaded, rateLimited, ScriptedProvider } from "@perdu
 import { Effect, Schema } from "effect"
 import { Call, LlmProvider, ModelPrices, Policy, Receipt, Retry } from "perdure"
 
-const prices = ModelPrices.layer({ models: { backup: { "gpt-4o-mini": { input: 0.15, output: 0.6 } } } })
+const prices = ModelPrices.layer({ models: { openai: { "gpt-4o-mini": { input: 0.15, output: 0.6 } } } })
 
 const first = ScriptedProvider.layer(
   [after("210 millis", rateLimited("2 seconds")), after("180 millis", overloaded())],
@@ -10,7 +10,7 @@ const first = ScriptedProvider.layer(
 )
 const second = ScriptedProvider.layer(
   [after("640 millis", answer({ content: "Four.", usage: { inputTokens: 14, outputTokens: 2 } }))],
-  { provider: "backup", model: "gpt-4o-mini" }
+  { provider: "openai", model: "gpt-4o-mini" }
 )
 const chain = LlmProvider.orElse(
   first.pipe(LlmProvider.withPolicy(Policy.retry(Retry.article.pipe(Retry.attempts(2))))),

@@ -1,23 +1,24 @@
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import { assert, describe, expect, it } from "@effect/vitest"
 import { answer, contentFiltered, ScriptedProvider, TestTime } from "@perdure/testing"
-import { ConfigProvider, Effect, Exit, Layer, Random, TestClock } from "effect"
+import { ConfigProvider, Duration, Effect, Exit, Layer, Random, TestClock } from "effect"
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { dirname, join, relative } from "node:path"
-import { LlmProvider } from "perdure"
+import { Budget, LlmProvider, ModelPrices, Policy, type Receipt, Retry } from "perdure"
 import * as Text from "../../packages/cli/src/Text.ts"
 import * as Timeline from "../../packages/cli/src/Timeline.ts"
 import * as budget from "../examples/budget.ts"
 import { answerers, lowered, resized } from "../examples/bulkhead.ts"
 import { attempts, maintenance, trial } from "../examples/circuit-breaker.ts"
-import { program as costly } from "../examples/cost.ts"
+import { fromFile, prices, program as costly } from "../examples/cost.ts"
 import { told } from "../examples/exporting.ts"
 import { lenient } from "../examples/failures.ts"
 import { asLayer, byHand } from "../examples/fallbacks.ts"
 import { program } from "../examples/first.ts"
-import { answered, elsewhere } from "../examples/hedge.ts"
+import { answered, elsewhere, replaced } from "../examples/hedge.ts"
 import { Llm, patientStreams } from "../examples/providers.ts"
 import { explained, kept, who } from "../examples/receipts.ts"
+import { aroundSdk, type Sdk } from "../examples/sdk.ts"
 import { printed, together, whole } from "../examples/streams.ts"
 import { attemptsBefore, observed } from "../examples/telemetry.ts"
 import { test } from "../examples/testing.ts"
@@ -141,6 +142,13 @@ describe("the examples", () => {
       assert.strictEqual(other.exit.value.receipt.served?.provider, "anthropic")
     }))
 
+  it.effect("hedge: one that replaces another goes on from what that one has learned", () =>
+    Effect.gen(function*() {
+      const { exit } = yield* TestTime.run(replaced)
+      const delay = Duration.seconds(1)
+      assert.deepStrictEqual(exit, Exit.succeed([{ delay, latencies: 20 }, { delay, latencies: 40 }]))
+    }))
+
   it.scoped("circuit breaker: after five failures the first target is not asked again", () =>
     Effect.gen(function*() {
       assert.deepStrictEqual(yield* attempts(8), [2, 2, 2, 2, 2, 1, 1, 1])
@@ -171,6 +179,49 @@ describe("the examples", () => {
       assert.deepStrictEqual(yield* withKeys(Effect.provide(targets, Llm)), ["openai", "anthropic", "google"])
       const alone = Layer.provide(patientStreams, FetchHttpClient.layer)
       assert.deepStrictEqual(yield* withKeys(Effect.provide(targets, alone)), ["openai"])
+    }))
+
+  it.effect("providers: what an SDK repeats is in the receipt, paid for, and not repeated again", () =>
+    Effect.gen(function*() {
+      const sdk: Sdk = {
+        complete: async (prompt, { fetch, signal }) => {
+          for (let n = 0;; n++) {
+            const response = await fetch("https://acme.example/complete", { method: "POST", body: prompt, signal })
+            if (response.ok) return { model: "acme-1-dated", text: await response.text() }
+            if (n === 3) throw new Error("too many tries")
+          }
+        }
+      }
+      const budget = yield* Budget.make({ target: { capacity: 20, ratio: 0, perSecond: 0 }, process: "none" })
+      const ask = (answers: ReadonlyArray<Response | Error>) => {
+        let asked = 0
+        const send: typeof fetch = () => {
+          const next = answers[Math.min(asked++, answers.length - 1)]
+          return next instanceof Response ? Promise.resolve(next.clone()) : Promise.reject(next)
+        }
+        const layer = aroundSdk(sdk, send).pipe(
+          LlmProvider.withPolicy(Policy.retry(Retry.standard)),
+          LlmProvider.withPolicy(budget)
+        )
+        return Effect.exit(LlmProvider.generate("the secret of the house").pipe(Effect.provide(layer)))
+      }
+      const busy = new Response(`{"error":{"message":"busy with the secret of the house"}}`, { status: 429 })
+      const failed = yield* ask([busy])
+      assert(Exit.isFailure(failed) && failed.cause._tag === "Fail")
+      const { error } = failed.cause
+      assert.isTrue(error.spent)
+      assert.notInclude(error.message, "secret of the house")
+      const outcomes = ({ receipt }: { readonly receipt?: Receipt.Receipt | undefined }) =>
+        receipt?.attempts.map(({ outcome }) => outcome._tag === "Failed" ? outcome.error : outcome._tag)
+      assert.deepStrictEqual(outcomes(error), ["RateLimited", "RateLimited", "RateLimited", "RateLimited"])
+      assert.strictEqual((yield* budget.balance("acme/acme-1")).target, 17)
+      const answered = yield* ask([busy, busy, new Response("Here.")])
+      assert(Exit.isSuccess(answered), String(answered))
+      assert.deepStrictEqual(outcomes(answered.value), ["RateLimited", "RateLimited", "Answered"])
+      assert.strictEqual((yield* budget.balance("acme/acme-1")).target, 15)
+      const reset = yield* ask([new Error("reset")])
+      assert(Exit.isFailure(reset) && reset.cause._tag === "Fail")
+      assert.deepStrictEqual(outcomes(reset.cause.error), ["ConnectionFailed"])
     }))
 
   it.effect("streams: a cut is announced, or unseen", () =>
@@ -207,6 +258,21 @@ describe("the examples", () => {
       assert.strictEqual(response.text, "Four.")
       assert.deepStrictEqual(status.limits.map(({ window }) => window), ["day", "month"])
       assert.isAbove(status.limits[0]?.spent ?? 0, 0)
+    }))
+
+  it.effect("cost: the file that the page shows has the prices of the table in the program, and one more", () =>
+    Effect.gen(function*() {
+      const file = read(join(root, "docs/examples/prices.json"))
+      assert.include(read(join(root, "docs/cost.md")), `\`\`\`json\n${file}\`\`\``)
+      const find = (layer: Layer.Layer<ModelPrices.ModelPrices, ModelPrices.InvalidPrices>) =>
+        Effect.map(Effect.provide(ModelPrices.ModelPrices, layer), ({ currency, find }) => [
+          currency,
+          find({ provider: "openai", model: "gpt-4o" }),
+          find({ provider: "google", model: "gemini-2.5-pro" })
+        ])
+      assert.deepStrictEqual(yield* find(fromFile(file)), yield* find(prices))
+      const { find: inFile } = yield* Effect.provide(ModelPrices.ModelPrices, fromFile(file))
+      assert.strictEqual(inFile({ provider: "openai", model: "gpt-4o-mini" })?.output, 0.6)
     }))
 
   it.effect("exporting: Prometheus is told of the call and of both attempts", () =>

@@ -21,6 +21,7 @@ import { type Failed, UsageError } from "./CliError.ts"
 import type { AskInput } from "./Commands.ts"
 import * as EmbeddedProvider from "./EmbeddedProvider.ts"
 import type { Io } from "./Io.ts"
+import * as Prices from "./Prices.ts"
 import * as Progress from "./Progress.ts"
 import * as Providers from "./Providers.ts"
 import * as ReceiptFile from "./ReceiptFile.ts"
@@ -117,4 +118,4 @@ export const run = (input: AskInput, io: Io): Effect.Effect<void, Failed | Usage
       Effect.mapError((error) => error._tag === "UsageError" || error._tag === "Failed" ? error : misconfigured(error))
     )
     if (Either.isLeft(result)) return yield* CallSummary.unanswered(result.left, options.targets, input.json, io)
-  }))
+  })).pipe(Effect.provide(Prices.layer(input.prices)))

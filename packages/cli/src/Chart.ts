@@ -52,8 +52,10 @@ export interface Columns {
   readonly lines: ReadonlyArray<{ readonly at: number; readonly label: string }>
 }
 
-/** Room above for the label of the topmost line, in pixels. */
-const headroom = 16
+/** Room above for the upper half of the topmost line's label, in pixels. */
+const headroom = 8
+/** From a line to its label on the left, in pixels. */
+const labelGap = 8
 /** The widest that a column is, as a share: few columns must not be walls. */
 const widestColumn = 0.06
 const filled = 0.84
@@ -64,7 +66,7 @@ const percent = (share: number): string => `${Math.round(share * 100_000) / 1000
 const pixels = (length: number): string => String(Math.round(length * 10) / 10)
 
 /**
- * Columns side by side, each a stack of pieces.
+ * Columns side by side, each a stack of pieces. The labels of the lines are to the left of it, where the style leaves room.
  *
  * @since 0.1.0
  * @category charts
@@ -90,7 +92,11 @@ export const columns = ({ columns, description, height, id, lines, title }: Colu
         percent(step)
       }" height="${height}"/>${pieces.map((one) => piece((index + 0.5) * step - width / 2, one))}</g>`
     )
-  }${lines.map(({ at, label }) => html`<text class="tick" x="0" y="${pixels(y(at) - 4)}">${label}</text>`)}</svg>`
+  }${
+    lines.filter(({ label }) => label !== "").map(({ at, label }) =>
+      html`<text class="tick" x="${-labelGap}" y="${pixels(y(at))}" dy="0.35em" text-anchor="end">${label}</text>`
+    )
+  }</svg>`
 }
 
 /**

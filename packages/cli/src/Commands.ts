@@ -35,6 +35,11 @@ const setting = (name: string, value: string, about: string) =>
   Options.text(name).pipe(Options.withPseudoName(value), Options.withDescription(about), Options.optional)
 
 const recorded = setting("receipts", "file", "A file to add the receipt of every call to, one a line, for the report")
+const priced = setting(
+  "prices",
+  "file",
+  "A JSON table of what a million tokens of each model cost, for the cost of the call"
+)
 
 const askConfig = {
   prompt: Args.text({ name: "prompt" }).pipe(
@@ -80,6 +85,7 @@ const askConfig = {
     )
   ),
   receipts: recorded,
+  prices: priced,
   embedded: Options.boolean("embedded").pipe(
     Options.withDescription("Ask the embedded provider: it needs no key and no network, and only repeats the prompt")
   )
@@ -118,7 +124,10 @@ const explainConfig = {
  */
 export type ExplainInput = Command.Command.ParseConfig<typeof explainConfig>
 
-const demoConfig = { receipts: recorded }
+const demoConfig = {
+  receipts: recorded,
+  prices: setting("prices", "file", "A JSON table of what a million tokens of each model cost (example prices)")
+}
 
 /**
  * What `demo` was given, as text.
@@ -137,6 +146,11 @@ const reportConfig = {
     Options.withPseudoName("file"),
     Options.withDescription("The page to write, in place of what is there (report.html); - writes to standard output"),
     Options.withDefault("report.html")
+  ),
+  prices: setting(
+    "prices",
+    "file",
+    "A JSON table of what a million tokens of each model cost, for receipts that have tokens but no cost"
   )
 }
 
@@ -213,6 +227,7 @@ const commands: ReadonlyArray<Entry> = [
       `${program} ask "Hello" --fallback openai/gpt-4o-mini`,
       `${program} ask - --json --timeout 20s < question.txt`,
       `${program} ask "Hello" --stream --when-cut restart`,
+      `${program} ask "Hello" --prices prices.json`,
       `${program} ask "Hello" --embedded`
     ],
     sections: [{ title: "Providers, and the variables of their keys and addresses", entries: providers }],
@@ -238,6 +253,7 @@ const commands: ReadonlyArray<Entry> = [
     examples: [
       `${program} demo --receipts receipts.jsonl`,
       `${program} report receipts.jsonl`,
+      `${program} report receipts.jsonl --prices prices.json`,
       `${program} report - --out - < receipts.jsonl > page.html`
     ],
     sections: [],

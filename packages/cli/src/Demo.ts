@@ -22,6 +22,7 @@ import { program } from "./Commands.ts"
 import * as DemoSeries from "./DemoSeries.ts"
 import * as Durations from "./Durations.ts"
 import * as EmbeddedProvider from "./EmbeddedProvider.ts"
+import * as Prices from "./Prices.ts"
 import * as Progress from "./Progress.ts"
 import * as ReceiptFile from "./ReceiptFile.ts"
 import * as Scenes from "./Scenes.ts"
@@ -77,12 +78,14 @@ const heading = (number: number, title: string, width: number): Text.Line => {
   return [Text.span(start, "strong"), Text.span("─".repeat(Math.max(0, width - Text.width(start))), "dim")]
 }
 
-const introduction = (width: number): ReadonlyArray<Text.Line> => [
+const introduction = (width: number, prices: Option.Option<string>): ReadonlyArray<Text.Line> => [
   [Text.span("Perdure", "strong"), Text.span(": calls that go wrong, over real HTTP")],
   ...Text.wrap(
     `This is the retry article's story told ${Scenes.speed} times faster: 2 s there are ${
       Durations.short(2000 / Scenes.speed)
-    } here. The policy: ${Retry.describe(Scenes.policy)}.`,
+    } here. The policy: ${Retry.describe(Scenes.policy)}. Costs are by ${
+      Option.match(prices, { onNone: () => "example prices; --prices takes yours", onSome: Text.oneLine })
+    }.`,
     width
   ).map((line): Text.Line => [Text.span(line, "dim")])
 ]
@@ -150,6 +153,11 @@ export interface Options {
    * @default none
    */
   readonly receipts?: Option.Option<string> | undefined
+  /**
+   * A file with prices of the models.
+   * @default Scenes.prices
+   */
+  readonly prices?: Option.Option<string> | undefined
 }
 
 /** What is left of something that was played. */
@@ -200,13 +208,13 @@ const ofSeries = (series: Series.Series): Part => ({
  * @category running
  */
 export const run = (terminal: Terminal.Terminal, options: Options = {}): Effect.Effect<void, Failed | UsageError> => {
-  const { name = program, scenes = Scenes.scenes, series = Series.series } = options
+  const { name = program, prices = Option.none(), scenes = Scenes.scenes, series = Series.series } = options
   return ReceiptFile.recording(options.receipts ?? Option.none())(Effect.gen(function*() {
     const started = yield* Clock.currentTimeMillis
     const width = Terminal.widthOf(terminal)
     const receipts: Array<Receipt.Receipt> = []
     const surprises: Array<string> = []
-    Terminal.print(terminal, introduction(width))
+    Terminal.print(terminal, introduction(width, prices))
     for (const [index, part] of [...scenes.map(ofScene), ...series.map(ofSeries)].entries()) {
       Terminal.print(terminal, [[], heading(index + 1, part.title, width), ...indented(part.story, width, "dim"), []])
       const left = yield* part.play(terminal, width)
@@ -216,5 +224,5 @@ export const run = (terminal: Terminal.Terminal, options: Options = {}): Effect.
     }
     if (surprises.length > 0) return yield* new Failed({ lines: surprises })
     Terminal.print(terminal, conclusion(receipts, (yield* Clock.currentTimeMillis) - started, name))
-  }))
+  })).pipe(Effect.provide(Prices.layer(prices, Scenes.prices)))
 }

@@ -17,6 +17,9 @@ import type * as Statistics from "./Statistics.ts"
  */
 export const mostRows = 20
 
+/** The most columns that a phone has room for. */
+const mostNarrow = 3
+
 /**
  * A time in milliseconds, where there is one.
  *
@@ -43,18 +46,23 @@ export const section = (title: string, about: string, ...content: ReadonlyArray<
 export type Cell = string | Html
 
 /**
- * A table whose first column names the rows. It scrolls by itself where it is too wide.
+ * A table whose first column names the rows. Where there is little room, the cells of a row with many of them are below each
+ * other, each with its column's name.
  *
  * @since 0.1.0
  * @category parts
  */
 export const table = (caption: string, heads: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<Cell>>): Html =>
-  html`<div class="scroll" role="region" tabindex="0" aria-label="${caption}"><table><thead><tr>${
-    heads.map((head) => html`<th scope="col">${head}</th>`)
-  }</tr></thead><tbody>${
+  html`<div class="scroll" role="region" tabindex="0" aria-label="${caption}"><table${
+    heads.length > mostNarrow ? html` class="many"` : undefined
+  }><thead><tr>${heads.map((head) => html`<th scope="col">${head}</th>`)}</tr></thead><tbody>${
     rows.map(([first = "", ...rest]) =>
       html`<tr><th scope="row">${first}</th>${
-        rest.map((cell) => html`<td${cell instanceof Html ? new Html(` class="wide"`) : undefined}>${cell}</td>`)
+        rest.map((cell, index) =>
+          html`<td data-head="${heads[index + 1]}"${
+            cell instanceof Html ? html` class="wide"` : undefined
+          }>${cell}</td>`
+        )
       }</tr>`
     )
   }</tbody></table></div>`

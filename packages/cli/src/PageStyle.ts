@@ -31,15 +31,19 @@ section { background: var(--card); border: 1px solid var(--line); border-radius:
 .tiles dt { color: var(--dim); font-size: 13px }
 .tiles dd { margin: 0; font-size: 20px; line-height: 1.25; font-weight: 650; letter-spacing: -0.02em; overflow-wrap: anywhere }
 .tiles dd small { display: block; font-size: 12.5px; font-weight: 400; color: var(--dim); letter-spacing: 0 }
+.tiles .unit { font-size: 13px; font-weight: 500; letter-spacing: 0 }
 figure { margin: 10px 0 0 }
+.plot { padding-left: 48px }
+.columns + .columns { margin-top: 8px }
 svg { display: block; overflow: visible }
 .direct { fill: var(--direct) } .fallback { fill: var(--fallback) } .failed { fill: var(--failed) }
 .interrupted { fill: var(--interrupted) } .time { fill: var(--time) } .light { fill: var(--time); opacity: .35 }
 .wait { fill: var(--wait) } .moment { fill: var(--text) }
 .columns rect { shape-rendering: crispEdges } .hit { fill: transparent } g:hover .hit { fill: var(--line); opacity: .6 }
 .grid { stroke: var(--line); shape-rendering: crispEdges }
-.tick { fill: var(--dim); font-size: 11px; paint-order: stroke; stroke: var(--card); stroke-width: 4px; stroke-linejoin: round }
+.tick { fill: var(--dim); font-size: 11px }
 .axis { display: flex; justify-content: space-between; gap: 12px; color: var(--dim); font-size: 12px; margin-top: 4px }
+.axis :last-child { text-align: right } .plot .legend { margin-left: -48px }
 .legend { display: flex; flex-wrap: wrap; gap: 2px 16px; list-style: none; margin: 6px 0 0; padding: 0; font-size: 13px }
 .legend svg { display: inline-block; vertical-align: -1px; margin-right: 6px }
 table { border-collapse: collapse; width: 100%; font-size: 14px }
@@ -49,8 +53,8 @@ th { font-weight: 500; color: var(--dim); font-size: 13px }
 th:first-child, td:first-child { text-align: left; padding-left: 0 }
 tbody th { color: var(--text); font-size: 14px; white-space: normal; overflow-wrap: anywhere; min-width: 9em }
 tbody tr:last-child > * { border-bottom: 0 }
-.wide { width: 40%; min-width: 90px }
-.scroll { overflow-x: auto; margin-top: 8px }
+.wide { width: 40%; min-width: 90px } .wide + td { width: 6em }
+.scroll { overflow-x: auto; margin-top: 8px } .scroll + .dim { margin-top: 8px }
 details { margin-top: 10px }
 summary { cursor: pointer }
 summary.dim { width: fit-content }
@@ -81,6 +85,16 @@ summary.dim { width: fit-content }
   .waterfall .bar { grid-row: 2; grid-column: 1 / -1 } .waterfall .note-of { grid-row: 1; grid-column: 2; color: var(--dim) }
   .calls summary { font-size: 14px }
   .waterfall .took { grid-row: 1; grid-column: 3 } .waterfall .words { grid-column: 1 / -1 }
+}
+@media (max-width: 600px) {
+  .many thead { position: absolute; clip-path: inset(50%); width: 1px; height: 1px; overflow: hidden }
+  .many, .many tbody { display: block }
+  .many tr { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 2px 10px;
+    padding: 7px 0; border-bottom: 1px solid var(--line) }
+  .many tr:last-child { border-bottom: 0 }
+  .many tr > * { border: 0; padding: 0; text-align: left; white-space: normal; overflow-wrap: anywhere }
+  .many tbody th { grid-column: 1 / -1; font-weight: 600 }
+  .many td::before { content: attr(data-head); display: block; color: var(--dim); font-size: 12px }
 }
 @media print { body { background: none } section, .tiles > div { break-inside: avoid } }
 `

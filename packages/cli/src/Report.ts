@@ -4,10 +4,12 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import { type Failed, UsageError } from "./CliError.ts"
 import type { ReportInput } from "./Commands.ts"
 import * as Figures from "./Figures.ts"
 import type { Io } from "./Io.ts"
+import * as Prices from "./Prices.ts"
 import * as ReceiptFile from "./ReceiptFile.ts"
 import * as ReportPage from "./ReportPage.ts"
 import * as Statistics from "./Statistics.ts"
@@ -40,18 +42,24 @@ const none = (name: string, bad: number): UsageError =>
 
 /**
  * Writes the page, and says in one line what is in it. Lines that hold no receipt are counted and named on standard error.
+ * Prices are for attempts that have tokens and no cost.
  *
  * @since 0.1.0
  * @category running
  */
-export const run = ({ file, out }: ReportInput, io: Io): Effect.Effect<void, Failed | UsageError> =>
+export const run = ({ file, out, prices: priceFile }: ReportInput, io: Io): Effect.Effect<void, Failed | UsageError> =>
   Effect.gen(function*() {
+    const prices = yield* Effect.transposeMapOption(priceFile, Prices.read)
     const text = yield* file === dash ? io.stdin : ReceiptFile.read(file)
-    const { bad, receipts: [first, ...rest] } = ReceiptFile.parse(text)
+    const { bad, receipts } = ReceiptFile.parse(text)
+    const [first, ...rest] = Option.match(prices, {
+      onNone: () => receipts,
+      onSome: (prices) => receipts.map((receipt) => Prices.priced(receipt, prices))
+    })
     const name = file === dash ? "standard input" : Text.oneLine(file)
     if (first === undefined) return yield* none(name, bad.length)
     const statistics = Statistics.make([first, ...rest])
-    const page = ReportPage.render(statistics, { name, bad })
+    const page = ReportPage.render(statistics, { name, bad, prices: Option.getOrUndefined(priceFile) })
     const skipped = ReportPage.leftOut(bad)
     if (skipped !== undefined) say(io.err, Text.span(skipped, "busy"))
     if (out === dash) return io.out.write(page)

@@ -25,6 +25,8 @@ export interface Source {
   readonly name: string
   /** The numbers of the lines that held no receipt. */
   readonly bad: ReadonlyArray<number>
+  /** Where the prices are from by which receipts without a cost were given one; absent where none were. */
+  readonly prices?: string | undefined
 }
 
 const endings = [
@@ -34,16 +36,19 @@ const endings = [
   ["interrupted", "interrupted by the caller"]
 ] as const satisfies ReadonlyArray<readonly [Statistics.Ending, string]>
 
+const many = (n: number, one: string): string => `${Figures.count(n)} ${n === 1 ? one : `${one}s`}`
+
 const tiles = (statistics: Statistics.Statistics): Html => {
   const { calls, cost, endings, latency, unpriced } = statistics
   const answered = endings.direct + endings.fallback
   const ended = calls - endings.interrupted
-  const tile = (name: string, value: string, about: string) =>
+  const [amount = "", ...currency] = Figures.money(cost).split(" ")
+  const tile = (name: string, value: string | Html, about: string) =>
     html`<div><dt>${name}</dt><dd>${value}<small>${about}</small></dd></div>`
   return html`<dl class="tiles">${[
     tile("Calls", Figures.count(calls), `${Figures.count(endings.interrupted)} interrupted`),
     tile("Answered", Figures.share(answered, ended), `${Figures.count(endings.failed)} failed`),
-    tile("By a fallback", Figures.share(endings.fallback, ended), `${Words.count(endings.fallback, "call")}`),
+    tile("By a fallback", Figures.share(endings.fallback, ended), many(endings.fallback, "call")),
     tile("Median answer", short(latency?.p50), `95 % within ${short(latency?.p95)}`),
     tile(
       "Attempts per call",
@@ -57,8 +62,12 @@ const tiles = (statistics: Statistics.Statistics): Html => {
     ),
     tile(
       "Cost",
-      cost.size === 0 ? "–" : Figures.money(cost),
-      unpriced === 0 ? "of all attempts" : `${Words.count(unpriced, "attempt")} without a price`
+      cost.size === 0 ? "–" : html`${amount} <span class="unit">${currency.join(" ")}</span>`,
+      unpriced > 0
+        ? `${many(unpriced, "attempt")} without a price`
+        : cost.size === 0
+        ? "no tokens were counted"
+        : "of all tokens counted"
     )
   ]}</dl>`
 }
@@ -83,14 +92,14 @@ const outcomes = ({ buckets, calls, endings: all }: Statistics.Statistics): Html
   return section(
     "How calls ended",
     "Above, what share of the calls that began in a while ended how; below, how many there were.",
-    html`<figure>${
+    html`<figure class="plot">${
       Chart.columns({
         id: "shares",
         title: "Shares of answered, failed and interrupted calls over time",
         description: `Of ${calls} calls ${spoken(all)}.`,
         height: 130,
         columns: buckets.map((bucket) => ({ title: title(bucket), pieces: stack(bucket, bucket.calls) })),
-        lines: [{ at: 0, label: "" }, { at: 0.5, label: "" }, { at: 1, label: "100 %" }]
+        lines: [{ at: 0, label: "" }, { at: 0.5, label: "50 %" }, { at: 1, label: "100 %" }]
       })
     }${
       Chart.columns({
@@ -99,7 +108,7 @@ const outcomes = ({ buckets, calls, endings: all }: Statistics.Statistics): Html
         description: `At most ${busiest} in ${Durations.short((buckets[0]?.to ?? 0) - (buckets[0]?.from ?? 0))}.`,
         height: 60,
         columns: buckets.map((bucket) => ({ title: title(bucket), pieces: stack(bucket, most) })),
-        lines: [{ at: 0, label: "" }, { at: 1, label: `${Figures.count(most)} calls` }]
+        lines: [{ at: 0, label: "" }, { at: 1, label: Figures.count(most) }]
       })
     }${axis(buckets)}${legend(endings)}</figure>`,
     asTable(table(
@@ -122,7 +131,7 @@ const latencies = ({ buckets, latency }: Statistics.Statistics): Html => {
   return section(
     "How long answers took",
     "From the start of the call to its answer, with all attempts and waits.",
-    html`<figure>${
+    html`<figure class="plot">${
       Chart.columns({
         id: "latency",
         title: "Median and 95th percentile of the time to an answer, over time",
@@ -180,7 +189,7 @@ const spreads = ({ firstOutput, latency, waits }: Statistics.Statistics): Html =
   )
 
 const tries = ({ attemptCounts, time, waited }: Statistics.Statistics): Html => {
-  const names = ["none: refused here", "1", "2", "3", "4", "5 and more"]
+  const names = ["none: refused here", "1 attempt", "2 attempts", "3 attempts", "4 attempts", "5 and more"]
   const counts = attemptCounts.map((count, index) => ({ name: names[index] ?? "", count })).filter(({ count }, index) =>
     index > 0 || count > 0
   )
@@ -210,13 +219,13 @@ const failures = ({ failures, refusals }: Statistics.Statistics): Html => {
   )
 }
 
-const models = ({ targets }: Statistics.Statistics): Html =>
+const models = ({ targets }: Statistics.Statistics, prices: string | undefined): Html =>
   section(
     "Models",
     "Attempts at each, however their calls ended. Times are of attempts that answered.",
     table(
       "Models",
-      ["model", "attempts", "answered", "median", "95 %", "tokens in", "out", "cost"],
+      ["model", "attempts", "answered", "median", "95 %", "tokens in", "tokens out", "cost"],
       targets.slice(0, mostRows).map((one) => [
         html`<bdi>${Figures.cut(one.target)}</bdi>`,
         Figures.count(one.attempts),
@@ -233,7 +242,14 @@ const models = ({ targets }: Statistics.Statistics): Html =>
       : []),
     ...(targets.some(({ cost, unpriced }) => cost.size > 0 && unpriced > 0)
       ? [html`<p class="dim">+ and more: some attempts used tokens whose price is not known.</p>`]
-      : [])
+      : []),
+    ...(prices === undefined
+      ? []
+      : [
+        html`<p class="dim">What receipts had no cost for is priced by <bdi>${
+          Figures.cut(prices)
+        }</bdi>; the costs that they had are as they were.</p>`
+      ])
   )
 
 /** So many are named; more are only counted. */
@@ -260,11 +276,11 @@ export const leftOut = (bad: ReadonlyArray<number>): string | undefined => {
  * @since 0.1.0
  * @category rendering
  */
-export const render = (statistics: Statistics.Statistics, { bad, name }: Source): string => {
+export const render = (statistics: Statistics.Statistics, { bad, name, prices }: Source): string => {
   const hash = createHash("sha256").update(css).digest("base64")
   const policy = `default-src 'none'; style-src 'sha256-${hash}'; base-uri 'none'; form-action 'none'`
   const skipped = leftOut(bad)
-  const receipts = statistics.calls === 1 ? "1 receipt" : `${Figures.count(statistics.calls)} receipts`
+  const receipts = many(statistics.calls, "receipt")
   const body = html`<main>
 <header><h1>Who answered?</h1><p class="dim">${receipts} from <bdi>${Figures.cut(name)}</bdi>, ${
     Figures.time(statistics.from)
@@ -276,7 +292,7 @@ ${outcomes(statistics)}
 ${latencies(statistics)}
 <div class="pair">${tries(statistics)}${failures(statistics)}</div>
 ${spreads(statistics)}
-${models(statistics)}
+${models(statistics, prices)}
 ${WorstCalls.section(statistics.worst)}
 <footer class="dim"><p>Shares leave out calls that the caller interrupted. Percentiles are by the nearest rank. Made from receipts by Perdure; they hold no prompt, no answer and no key.</p></footer>
 </main>`

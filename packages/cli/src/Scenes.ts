@@ -7,6 +7,7 @@ import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
 import type * as LlmError from "perdure/LlmError"
 import type * as LlmResponse from "perdure/LlmResponse"
+import type * as ModelPrices from "perdure/ModelPrices"
 import type * as Receipt from "perdure/Receipt"
 import * as Retry from "perdure/Retry"
 import type * as StreamPart from "perdure/StreamPart"
@@ -61,6 +62,20 @@ export const primary = { provider: "openai", model: "gpt-4o" } as const satisfie
  * @category constants
  */
 export const backup = { provider: "backup", model: "gpt-4o-mini" } as const satisfies Receipt.Target
+
+/**
+ * Prices of the stand-ins, made up so that there are costs to show.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const prices: ModelPrices.Table = {
+  currency: "USD",
+  models: {
+    [primary.provider]: { [primary.model]: { input: 2, output: 8 } },
+    [backup.provider]: { [backup.model]: { input: 0.2, output: 0.8 } }
+  }
+}
 
 /**
  * What is asked in every scene.

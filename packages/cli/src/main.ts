@@ -49,7 +49,7 @@ const perform = (request: Commands.Request): Effect.Effect<void, CliError> => {
     case "Demo":
       return Effect.flatMap(
         Effect.promise(() => import("./Demo.ts")),
-        ({ run }) => run(out, { name, receipts: request.input.receipts })
+        ({ run }) => run(out, { name, ...request.input })
       )
     case "Ask":
       return Effect.flatMap(

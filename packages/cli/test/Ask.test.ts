@@ -1,6 +1,9 @@
 import { LLMock } from "@copilotkit/aimock"
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Effect, Either, Option, Schema } from "effect"
+import { mkdtemp, rm, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { StreamPart } from "perdure"
 import * as Ask from "../src/Ask.ts"
 import * as CallSummary from "../src/CallSummary.ts"
@@ -51,6 +54,7 @@ const input = (model: string, changes: Partial<AskInput> = {}): AskInput => ({
   json: false,
   embedded: false,
   receipts: Option.none(),
+  prices: Option.none(),
   ...changes
 })
 
@@ -172,6 +176,49 @@ describe("Ask.run", () => {
     Effect.gen(function*() {
       assert.strictEqual((yield* ask(input("esc"))).out, "a\u001b[31mb\n")
       assert.strictEqual((yield* ask(input("esc"), { outTTY: true })).out, "a[31mb\n")
+    }))
+})
+
+describe("Ask.run with prices", () => {
+  /** A file with prices of one model. */
+  const prices = (model: string, price: unknown) =>
+    Effect.acquireRelease(
+      Effect.promise(async () => {
+        const folder = await mkdtemp(join(tmpdir(), "perdure-prices-"))
+        const path = join(folder, "prices.json")
+        await writeFile(path, JSON.stringify({ currency: "EUR", models: { openai: { [model]: price } } }))
+        return { folder, path }
+      }),
+      ({ folder }) => Effect.promise(() => rm(folder, { recursive: true, force: true }))
+    ).pipe(Effect.map(({ path }) => Option.some(path)))
+
+  it.scopedLive("says what a call cost, whole, streamed and as JSON", () =>
+    Effect.gen(function*() {
+      const asked = input("good", { prices: yield* prices("good", { input: 2, output: 8 }) })
+      // 11 tokens in and 3 out, whoever counts them.
+      const line = "  cost       0.000046 EUR\n"
+      assert.include((yield* ask(asked)).err, line)
+      assert.include((yield* ask({ ...asked, stream: true })).err, line)
+      const { out } = yield* ask({ ...asked, json: true })
+      assert.strictEqual(decode(CallSummary.Answered, out).receipt.cost?.nanos, 46_000)
+    }))
+  it.scopedLive("says nothing of a cost that is not known", () =>
+    Effect.gen(function*() {
+      const { err } = yield* ask(input("good", { prices: yield* prices("other", { input: 2, output: 8 }) }))
+      assert.include(err, "  tokens     11 in, 3 out\n")
+      assert.notInclude(err, "cost")
+    }))
+  it.scopedLive("asks nothing with prices that cannot be used, and names the file and the field", () =>
+    Effect.gen(function*() {
+      const { bodies, err, out, result } = yield* ask(
+        input("good", { prices: yield* prices("good", { input: "free", output: 8 }) })
+      )
+      assert.deepStrictEqual([bodies, out, err], [[], "", ""])
+      assert(Either.isLeft(result) && result.left._tag === "UsageError")
+      assert.match(
+        result.left.line,
+        /prices\.json cannot be used: models\.openai\.good\.input must be a number from 0 to /
+      )
     }))
 })
 

@@ -25,7 +25,8 @@ const input = (flags: Flags, targets: { model?: string; fallback?: ReadonlyArray
   whenCut: Option.fromNullable(flags.whenCut),
   json: false,
   embedded: false,
-  receipts: Option.none()
+  receipts: Option.none(),
+  prices: Option.none()
 })
 
 const make = (...args: Parameters<typeof input>) => Either.getOrThrow(AskOptions.make(input(...args)))

@@ -20,7 +20,8 @@ const nothing: Omit<Commands.AskInput, "prompt"> = {
   whenCut: Option.none(),
   json: false,
   embedded: false,
-  receipts: Option.none()
+  receipts: Option.none(),
+  prices: Option.none()
 }
 
 const asks = (words: ReadonlyArray<string>, input: Partial<Commands.AskInput>) =>
@@ -153,7 +154,10 @@ describe("Commands.parse", () => {
     }))
   it.effect("takes no argument for demo", () =>
     Effect.gen(function*() {
-      assert.deepStrictEqual(yield* Commands.parse(["demo"]), { _tag: "Demo", input: { receipts: Option.none() } })
+      assert.deepStrictEqual(yield* Commands.parse(["demo"]), {
+        _tag: "Demo",
+        input: { receipts: Option.none(), prices: Option.none() }
+      })
       assert.include(yield* refuses(["demo", "x"]), `unexpected argument "x"`)
     }))
   it.effect("takes a file for report, and a page that has a default", () =>
@@ -161,10 +165,24 @@ describe("Commands.parse", () => {
       const report = (words: ReadonlyArray<string>) => Commands.parse(["report", ...words])
       assert.deepStrictEqual(yield* report(["a.jsonl"]), {
         _tag: "Report",
-        input: { file: "a.jsonl", out: "report.html" }
+        input: { file: "a.jsonl", out: "report.html", prices: Option.none() }
       })
-      assert.deepStrictEqual(yield* report(["-", "-o", "-"]), { _tag: "Report", input: { file: "-", out: "-" } })
+      assert.deepStrictEqual(yield* report(["-", "-o", "-"]), {
+        _tag: "Report",
+        input: { file: "-", out: "-", prices: Option.none() }
+      })
       assert.include(yield* refuses(["report"]), "the file is missing")
+    }))
+  it.effect("takes receipts and prices from a file wherever there are calls", () =>
+    Effect.gen(function*() {
+      const flags = ["--receipts", "r.jsonl", "--prices=p.json"]
+      const files = { receipts: Option.some("r.jsonl"), prices: Option.some("p.json") }
+      yield* asks(["hi", ...flags], files)
+      assert.deepStrictEqual(yield* Commands.parse(["demo", ...flags]), { _tag: "Demo", input: files })
+      assert.deepStrictEqual(yield* Commands.parse(["report", "a.jsonl", "--prices", "p.json"]), {
+        _tag: "Report",
+        input: { file: "a.jsonl", out: "report.html", prices: Option.some("p.json") }
+      })
     }))
   it.effect("gives the version anywhere", () =>
     Effect.gen(function*() {
@@ -199,6 +217,8 @@ describe("Commands.parse, help", () => {
           "--embedded",
           "--stream",
           "--when-cut",
+          "--receipts",
+          "--prices",
           "--help"
         ]
       ) {
@@ -214,7 +234,7 @@ describe("Commands.parse, help", () => {
     }))
   it.effect("fits into 60 columns", () =>
     Effect.gen(function*() {
-      for (const words of [[], ["ask", "-h"], ["demo", "-h"], ["explain", "-h"]]) {
+      for (const words of [[], ["ask", "-h"], ["demo", "-h"], ["explain", "-h"], ["report", "-h"]]) {
         for (const line of yield* page(words, 60)) {
           assert.isAtMost(Text.width(line), 60, line)
         }

@@ -1,5 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Option } from "effect"
+import { mkdtemp, rm, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import * as Demo from "../src/Demo.ts"
 import * as Scenes from "../src/Scenes.ts"
 import * as Text from "../src/Text.ts"
@@ -21,6 +24,31 @@ describe("Demo.run", () => {
       ])
       assert.notInclude(text(), "All as told")
     }))
+  it.live("has costs, by example prices and by prices of one's own", () =>
+    Effect.gen(function*() {
+      const folder = yield* Effect.acquireRelease(
+        Effect.promise(() => mkdtemp(join(tmpdir(), "perdure-demo-"))),
+        (folder) => Effect.promise(() => rm(folder, { recursive: true, force: true }))
+      )
+      const file = join(folder, "prices.json")
+      const price = { input: 1000, output: 1000 }
+      const table = { currency: "EUR", models: { openai: { "gpt-4o": price }, backup: { "gpt-4o-mini": price } } }
+      yield* Effect.promise(() => writeFile(file, JSON.stringify(table)))
+      const scenes = Scenes.scenes.slice(1, 3).map((scene): Scenes.Scene => ({
+        ...scene,
+        script: { [Scenes.primary.model]: [{ _tag: "Answer", text: "Well." }] },
+        expected: () => []
+      }))
+      const told = (prices: Option.Option<string>) => {
+        const { terminal, text } = screen({ columns: 300 })
+        return Effect.map(Demo.run(terminal, { scenes, series: [], prices }), text)
+      }
+      const [example, own] = [yield* told(Option.none()), yield* told(Option.some(file))]
+      assert.include(example, "example prices")
+      assert.lengthOf(example.match(/^ {2}cost {7}0\.0\d+ USD$/gm) ?? [], 2, example)
+      assert.match(own, /Costs are by\s+\S+prices\.json\./)
+      assert.lengthOf(own.match(/^ {2}cost {7}0\.0\d+ EUR$/gm) ?? [], 2, own)
+    }).pipe(Effect.scoped))
   for (const columns of [60, 80]) {
     it.live(`keeps to ${columns} columns, cutting nothing`, () =>
       Effect.gen(function*() {

@@ -8,7 +8,7 @@ import { join } from "node:path"
 import { LlmProvider, Receipt } from "perdure"
 import * as ReceiptFile from "../src/ReceiptFile.ts"
 import * as Report from "../src/Report.ts"
-import { failed, receipt, story } from "./receipts.ts"
+import { failed, receipt, story, used } from "./receipts.ts"
 import { streams } from "./screen.ts"
 
 const folder = Effect.acquireRelease(
@@ -115,13 +115,15 @@ describe("ReceiptFile.recording", () => {
 })
 
 describe("Report.run", () => {
+  const none = Option.none<string>()
+
   it.scoped("writes a page, and says in a line what is in it and which lines are no receipts", () =>
     Effect.gen(function*() {
       const place = yield* folder
       const [file, out] = [join(place, "a.jsonl"), join(place, "a.html")]
       writeFileSync(file, [ReceiptFile.line(story), "nope\n", old].join(""))
       const { err, io, out: printed } = streams()
-      yield* Report.run({ file, out }, io)
+      yield* Report.run({ file, out, prices: none }, io)
       assert.match(
         readFileSync(out, "utf8"),
         /^<!doctype html>[^]*1 line is no receipt and was left out: 2[^]*<\/html>\n$/
@@ -129,10 +131,42 @@ describe("Report.run", () => {
       assert.include(printed(), "a.html: 2 calls, 100 % answered, 50.0 % by a fallback\n")
       assert.strictEqual(err(), "1 line is no receipt and was left out: 2\n")
     }))
+  it.scoped("prices the tokens that have no cost, and says by which prices", () =>
+    Effect.gen(function*() {
+      const place = yield* folder
+      const [file, out, prices] = [join(place, "a.jsonl"), join(place, "a.html"), join(place, "prices.json")]
+      writeFileSync(file, ReceiptFile.line(used("gpt-4o")) + ReceiptFile.line(used("unheard-of")))
+      writeFileSync(prices, JSON.stringify({ models: { openai: { "gpt-4o": { input: 1000, output: 8000 } } } }))
+      const page = (prices: Option.Option<string>) =>
+        Effect.map(Report.run({ file, out, prices }, streams().io), () => readFileSync(out, "utf8"))
+      const priced = yield* page(Option.some(prices))
+      assert.include(
+        priced,
+        `<dt>Cost</dt><dd>0.050 <span class="unit">USD</span><small>1 attempt without a price</small></dd>`
+      )
+      assert.match(priced, /<bdi>openai\/gpt-4o<\/bdi>.*<td data-head="cost">0\.050 USD<\/td>/)
+      assert.match(priced, /had no cost for is priced by <bdi>[^<]*prices\.json<\/bdi>/)
+      const plain = yield* page(none)
+      assert.include(plain, "<dt>Cost</dt><dd>–<small>2 attempts without a price</small></dd>")
+      assert.notInclude(plain, "priced by")
+    }))
+  it.scoped("writes nothing with prices that cannot be used", () =>
+    Effect.gen(function*() {
+      const place = yield* folder
+      const [file, out, prices] = [join(place, "a.jsonl"), join(place, "a.html"), join(place, "prices.json")]
+      writeFileSync(file, old)
+      writeFileSync(prices, `{"models":{"openai":{"gpt-4o":{"input":1}}}}`)
+      const error = yield* Effect.flip(Report.run({ file, out, prices: Option.some(prices) }, streams().io))
+      assert.deepStrictEqual([error._tag, error.message], [
+        "UsageError",
+        `${prices} cannot be used: models.openai.gpt-4o.output must be a value, which is missing`
+      ])
+      assert.isFalse(existsSync(out))
+    }))
   it.effect("reads standard input and writes standard output, and nothing else there", () =>
     Effect.gen(function*() {
       const { err, io, out } = streams({ stdin: old })
-      yield* Report.run({ file: "-", out: "-" }, io)
+      yield* Report.run({ file: "-", out: "-", prices: none }, io)
       assert.match(out(), /^<!doctype html>[^]*standard input[^]*<\/html>\n$/)
       assert.strictEqual(err(), "")
     }))
@@ -143,7 +177,7 @@ describe("Report.run", () => {
       const refusal = (name: string, text?: string) => {
         if (text !== undefined) writeFileSync(join(place, name), text)
         return Effect.map(
-          Effect.flip(Report.run({ file: join(place, name), out }, streams().io)),
+          Effect.flip(Report.run({ file: join(place, name), out, prices: none }, streams().io)),
           ({ _tag, message }) => [_tag, message.replace(`${place}/`, "")]
         )
       }
@@ -169,7 +203,9 @@ describe("Report.run", () => {
       const place = yield* folder
       const file = join(place, "a.jsonl")
       writeFileSync(file, old)
-      const { _tag, message } = yield* Effect.flip(Report.run({ file, out: join(place, "no", "a.html") }, streams().io))
+      const { _tag, message } = yield* Effect.flip(
+        Report.run({ file, out: join(place, "no", "a.html"), prices: none }, streams().io)
+      )
       assert.strictEqual(_tag, "Failed")
       assert.include(message, "cannot be written: there is no such file or folder")
     }))

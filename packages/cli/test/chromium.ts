@@ -17,6 +17,9 @@ const places = [
 /** Where a Chromium is, if there is one; `CHROMIUM` names another. */
 export const executable = places.find((path) => path !== "" && existsSync(path))
 
+/** Why a test that needs one is left out. */
+export const missing = "no Chromium on this machine; CHROMIUM may name one"
+
 const flags = [
   "--headless",
   "--no-sandbox",

@@ -1,5 +1,5 @@
 import { Duration } from "effect"
-import { Receipt } from "perdure"
+import { type ModelPrices, Receipt, Usage } from "perdure"
 
 interface Told {
   readonly provider?: string
@@ -44,6 +44,14 @@ export const receipt = (told: ReadonlyArray<Told>): Receipt.Receipt => {
     startedAt: 0,
     duration: Duration.millis(at)
   })
+}
+
+/** An answer that read 10 tokens and wrote 5, by a model that names itself more exactly where it is given. */
+export const used = (model: string, { cost, served = model }: { cost?: ModelPrices.Cost; served?: string } = {}) => {
+  const one = receipt([{ model, took: 5, outcome: { _tag: "Answered", model: served } }])
+  const usage = new Usage.Usage({ inputTokens: 10, outputTokens: 5 })
+  const attempts = one.attempts.map((attempt) => new Receipt.Attempt({ ...attempt, usage, cost }))
+  return new Receipt.Receipt({ ...one, attempts })
 }
 
 /** The demo's second scene, with round numbers. */

@@ -264,15 +264,20 @@ const build = (first: Settings.Checked, store: BudgetStore.Service): Service => 
     ? (key, f) => Exit.succeed(store.step(key, f))
     : (key, f) => store.modify(key, f)
 
-  const take = (bucket: Settings.Bucket | undefined, key: string | undefined, amount: number, now: number) =>
-    bucket === undefined || amount === 0 ? Exit.succeed(true) : modify(
-      placeOf(key),
-      (state = Internal.initial(bucket, now)) => {
-        const taken = Internal.take(bucket, state, amount, now)
-        Gauges.budgetLeft(placeOf(key), Internal.level(taken[1]) / Internal.unit)
-        return taken
-      }
-    )
+  const taking =
+    (how: typeof Internal.take) =>
+    (bucket: Settings.Bucket | undefined, key: string | undefined, amount: number, now: number) =>
+      bucket === undefined || amount === 0 ? Exit.succeed(true) : modify(
+        placeOf(key),
+        (state = Internal.initial(bucket, now)) => {
+          const taken = how(bucket, state, amount, now)
+          Gauges.budgetLeft(placeOf(key), Internal.level(taken[1]) / Internal.unit)
+          return taken
+        }
+      )
+
+  const take = taking(Internal.take)
+  const drain = taking(Internal.drain)
 
   const put = (bucket: Settings.Bucket | undefined, key: string | undefined, amount: number, now: number) =>
     bucket === undefined || amount === 0 ? Exit.void : modify(
@@ -287,10 +292,10 @@ const build = (first: Settings.Checked, store: BudgetStore.Service): Service => 
 
   const account: Internal.Account = {
     withdraw: (use, repeat) => {
-      const { counting, process, target } = settings
+      const { process, target } = settings
       const amount = settings.costOf(repeat)
       const key = settings.key(repeat.target)
-      const asked = () =>
+      return counted(use, repeat, () =>
         Effect.flatMap(take(target, key, amount, repeat.now), (ok) => {
           if (!ok) return Effect.succeed(false)
           return Effect.flatMap(take(process, undefined, amount, repeat.now), (ok) => {
@@ -298,10 +303,20 @@ const build = (first: Settings.Checked, store: BudgetStore.Service): Service => 
             use.paid = amount
             return Effect.succeed(true)
           })
-        })
-      if (!counting || use.counted) return asked()
-      use.counted = true
-      return Effect.flatMap(deposit(false, repeat.target, 0, repeat.now), asked)
+        }))
+    },
+    charge: (use, repeat) => {
+      const { process, target } = settings
+      const amount = settings.costOf(repeat)
+      return counted(use, repeat, () =>
+        Effect.zipWith(
+          drain(target, settings.key(repeat.target), amount, repeat.now),
+          drain(process, undefined, amount, repeat.now),
+          (fromTarget, fromProcess) => {
+            // What was not there is not given back either.
+            use.paid = fromTarget && fromProcess ? amount : 0
+          }
+        ))
     },
     giveBack: (use, repeat) => {
       const { process, target } = settings
@@ -323,6 +338,13 @@ const build = (first: Settings.Checked, store: BudgetStore.Service): Service => 
     const first = put(settings.target, settings.key(target), amount(settings.target), now)
     const second = () => put(settings.process, undefined, amount(settings.process), now)
     return Exit.isExit(first) ? second() : Effect.flatMap(first, second)
+  }
+
+  /** After the deposit that all calls make before their first repeat. */
+  const counted = <A>(use: Internal.Ambient, { now, target }: Internal.Repeat, repeating: () => Effect.Effect<A>) => {
+    if (!settings.counting || use.counted) return repeating()
+    use.counted = true
+    return Effect.flatMap(deposit(false, target, 0, now), repeating)
   }
 
   const gate: Gate = ({ fiber, local, subject }) => {
@@ -347,7 +369,8 @@ const build = (first: Settings.Checked, store: BudgetStore.Service): Service => 
       return settled(exit)
     })
   }
-  const policy = Pipeline.policy<unknown, never>([first.step], [Pipeline.gate(Call.track), Pipeline.gate(gate)])
+  const steps = () => [settings.step]
+  const policy = Pipeline.policy<unknown, never>(steps, [Pipeline.gate(Call.track), Pipeline.gate(gate)])
 
   const methods: Omit<Service, keyof Policy.Policy> = {
     balance: (key) =>
@@ -371,5 +394,5 @@ const build = (first: Settings.Checked, store: BudgetStore.Service): Service => 
       })
     }
   }
-  return Object.defineProperty(Object.assign(policy, methods), "steps", { get: () => [settings.step] })
+  return Object.assign(policy, methods)
 }

@@ -2,8 +2,8 @@
  * What happens while a call is made, as it happens.
  *
  * A call is everything between asking and having an answer: all attempts, waits and fallbacks. Its summary is the
- * receipt; this module is for those who want to watch, such as a progress display, and for putting several steps into
- * one receipt.
+ * receipt; this module is for those who want to watch, such as a progress display, for putting several steps into one
+ * receipt, and for telling of what happened out of sight.
  *
  * @since 0.1.0
  */
@@ -11,8 +11,10 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Phase } from "./CircuitBreaker.ts"
 import type { Blame } from "./Disposition.ts"
+import { tell } from "./internal/attempted.ts"
 import { observers, track as trackGate } from "./internal/call.ts"
 import { through } from "./internal/gate.ts"
+import type { LlmError } from "./LlmError.ts"
 import type { Cost, Outcome, Receipt, Target } from "./Receipt.ts"
 import type { Usage } from "./Usage.ts"
 
@@ -130,6 +132,7 @@ export interface Waiting extends Common {
  * Why a retry policy does not repeat a failure.
  *
  * - `notRetryable`: no other try would make it better, or none is safe.
+ * - `spent`: a retry within has given up on it already.
  * - `attempts`: there were as many as the policy makes.
  * - `elapsed`: the next one would come too late, by the policy or by the deadline.
  * - `retryAfter`: the provider asks for a longer wait than the policy or the time left allow.
@@ -140,7 +143,15 @@ export interface Waiting extends Common {
  * @since 0.1.0
  * @category models
  */
-export type GiveUp = "notRetryable" | "attempts" | "elapsed" | "retryAfter" | "schedule" | "elsewhere" | "budget"
+export type GiveUp =
+  | "notRetryable"
+  | "spent"
+  | "attempts"
+  | "elapsed"
+  | "retryAfter"
+  | "schedule"
+  | "elsewhere"
+  | "budget"
 
 /**
  * A retry policy lets a failure through.
@@ -293,6 +304,58 @@ export type Observer = (event: Event) => void
  */
 export const observe = (observer: Observer) => <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.locallyWith(self, observers, (others) => [...others, observer])
+
+/**
+ * A request that the code of a provider has made by itself, such as an SDK that repeats. Times are those of the `Clock`, in
+ * milliseconds since the epoch, which is what `Date.now()` gives; one outside of the attempt counts as its border.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Attempted {
+  readonly startedAt: number
+  /**
+   * When it ended.
+   * @default when the next one began; of the last one, now
+   */
+  readonly endedAt?: number | undefined
+  /** Why it was to be repeated. Without, it counts as interrupted. */
+  readonly failure?: LlmError | undefined
+  /**
+   * Whom it asked.
+   * @default the target of the provider
+   */
+  readonly target?: Target | undefined
+}
+
+/**
+ * Tells of all requests that the code of a provider has made in one attempt, in order, the last included. They are in the
+ * receipt, each with the wait before it, and events, metrics and spans are made of them. The last one ends as the code
+ * does, unless it has failed and the code is interrupted later, in a wait of its own. Budgets around pay for each but the
+ * first, as far as they can: what has happened is not refused, but repeats after it may be. It does not fail, and is not
+ * interrupted.
+ *
+ * Run it once in an attempt, when all is over, in `Effect.onExit`, so that an interrupted attempt is told of too; of a
+ * stream before its first output. An SDK that has given up has spent its failure: say so with `spent: true`, or the
+ * retries around repeat it all. Outside of a provider the requests are added to the receipt around, where there is one; the
+ * last one then counts as answered unless it has a `failure`.
+ *
+ * @example
+ * ```ts
+ * import { Call, type LlmError } from "perdure"
+ *
+ * const told = (busy: LlmError.RateLimited, now: number) =>
+ *   Call.attempted([
+ *     { startedAt: now - 1500, endedAt: now - 1400, failure: busy },
+ *     { startedAt: now - 400 }
+ *   ])
+ * ```
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const attempted = (requests: ReadonlyArray<Attempted>): Effect.Effect<void> =>
+  Effect.withFiberRuntime((fiber) => tell(fiber, requests))
 
 /**
  * Gives everything inside one effect a single receipt.

@@ -20,7 +20,8 @@ import { type WhenCut, whenCut as whenCutRef } from "./internal/call.ts"
 import { opening } from "./internal/commit.ts"
 import { copy } from "./internal/copy.ts"
 import { decode, formatOf, withFormat } from "./internal/object.ts"
-import { type Code, fromRaw, leaf, publicOf, rawOf, targetsOf } from "./internal/provider.ts"
+import { lines } from "./internal/plan.ts"
+import { type Code, fromRaw, isGuess, leaf, planOf, publicOf, rawOf, targetsOf } from "./internal/provider.ts"
 import { ofStream } from "./internal/source.ts"
 import { InvalidRequest, type LlmError } from "./LlmError.ts"
 import * as LlmRequest from "./LlmRequest.ts"
@@ -424,11 +425,25 @@ const guarded = (policy: Policy<LlmError, LlmError>) => (service: Service): Serv
   const raw = rawOf(service)
   const targets = targetsOf(service)
   const [target] = targets
-  return fromRaw({
-    generate: (request) => policy(raw.generate(request), { target, request, kind: "generate" }),
-    open: (request) => policy(raw.open(request), { target, request, kind: "open" })
-  }, targets)
+  return fromRaw(
+    {
+      generate: (request) => policy(raw.generate(request), { target, request, kind: "generate" }),
+      open: (request) => policy(raw.open(request), { target, request, kind: "open" })
+    },
+    targets,
+    isGuess(service),
+    { _tag: "Guarded", steps: () => policy.steps, inner: planOf(service) }
+  )
 }
+
+/**
+ * What a provider is made of, in lines: its policies from the outermost in, and a branch for each target that a fallback, a
+ * key pool or a hedge may ask. A service written by hand is its first target.
+ *
+ * @since 0.1.0
+ * @category reading
+ */
+export const describe = (self: Service): string => lines(planOf(self)).join("\n")
 
 /**
  * Asks another provider when this one fails in a way that another may not: see `Fallback.movesOn`. When none answers,

@@ -124,7 +124,7 @@ export const compose: {
 } = dual(
   2,
   <In, Out, In2, Out2 extends In>(outer: Policy<In, Out>, inner: Policy<In2, Out2>): Policy<In & In2, Out | Out2> =>
-    Pipeline.policy([...outer.steps, ...inner.steps], [...Pipeline.partsOf(outer), ...Pipeline.partsOf(inner)])
+    Pipeline.policy(() => [...outer.steps, ...inner.steps], [...Pipeline.partsOf(outer), ...Pipeline.partsOf(inner)])
 )
 
 /**

@@ -20,7 +20,8 @@ import type { Ended } from "./internal/opened.ts"
 import * as Pipeline from "./internal/pipeline.ts"
 import * as Pure from "./internal/quota.ts"
 import { observe } from "./internal/quotaLearning.ts"
-import { type Checked, checked, type Options, words } from "./internal/quotaOptions.ts"
+import * as Settings from "./internal/quotaOptions.ts"
+import type { Options } from "./internal/quotaOptions.ts"
 import { blockOf, toldBy, usedBy } from "./internal/quotaOutcome.ts"
 import { refuse } from "./internal/refuse.ts"
 import * as LlmError from "./LlmError.ts"
@@ -78,6 +79,16 @@ export interface Service extends Policy.Policy<unknown, LlmError.QuotaExceeded> 
 }
 
 /**
+ * The defaults of {@link Options}. A minute is the longest that `Retry` waits for a provider, and the time in which a limit
+ * per minute fills up. A thousand in line are more than most limits let through in that time: a bound for the memory, not
+ * for the load. An answer of which nothing is known is taken for a page of text, 500 tokens.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const defaults = Settings.defaults
+
+/**
  * A quota that programs can ask for.
  *
  * @since 0.1.0
@@ -123,7 +134,7 @@ interface Guarded {
  * @category constructors
  */
 export const make = (options: Options = {}): Effect.Effect<Service> => {
-  const first = checked("Quota.make", options)
+  const first = Settings.checked("Quota.make", options)
   return Effect.map(
     Effect.serviceOption(QuotaStore),
     (store) => build(Option.getOrElse(store, () => new Memory()), first)
@@ -138,7 +149,7 @@ export const make = (options: Options = {}): Effect.Effect<Service> => {
  */
 export const layer = (options: Options = {}): Layer.Layer<Quota> => Layer.effect(Quota, make(options))
 
-const build = (store: Context.Tag.Service<typeof QuotaStore>, first: Checked): Service => {
+const build = (store: Context.Tag.Service<typeof QuotaStore>, first: Settings.Checked): Service => {
   let current = first
   const lines = new Map<string, Line>()
 
@@ -267,8 +278,9 @@ const build = (store: Context.Tag.Service<typeof QuotaStore>, first: Checked): S
     })
   }
 
-  const service: Service = Object.assign(
-    Pipeline.policy<unknown, LlmError.QuotaExceeded>([], [Pipeline.gate(enter)]),
+  const steps = () => [{ name: "quota", settings: Settings.words(current.settings) }]
+  return Object.assign(
+    Pipeline.policy<unknown, LlmError.QuotaExceeded>(steps, [Pipeline.gate(enter)]),
     {
       status: (key = "default") =>
         Effect.withFiberRuntime<Status>((fiber) => {
@@ -279,7 +291,7 @@ const build = (store: Context.Tag.Service<typeof QuotaStore>, first: Checked): S
           })
         }),
       reconfigure: (options: Options) => {
-        const next = checked("Quota.reconfigure", { ...options, name: first.name })
+        const next = Settings.checked("Quota.reconfigure", { ...options, name: first.name })
         return Effect.sync(() => {
           current = next
           for (const line of lines.values()) {
@@ -290,11 +302,6 @@ const build = (store: Context.Tag.Service<typeof QuotaStore>, first: Checked): S
       }
     }
   )
-  Object.defineProperty(service, "steps", {
-    enumerable: true,
-    get: (): ReadonlyArray<Policy.Step> => [{ name: "quota", settings: words(current.settings) }]
-  })
-  return service
 }
 
 /** Whole milliseconds, for whole numbers of permits. */

@@ -5,8 +5,9 @@
  * printed, encoded, compared, and run by {@link retry} without a schedule driver. Because it is a `Schedule`, it works
  * in `Effect.retry` and combines with `Schedule.intersect`, `Schedule.union` and the rest.
  *
- * Two things hold for every `Retry`, with no combinator needed: an `LlmError` that cannot get better is not repeated
- * (see `Disposition`), and a provider's `Retry-After` is never cut short.
+ * Three things hold for every `Retry`, with no combinator needed: an `LlmError` that cannot get better is not repeated
+ * (see `Disposition`), a provider's `Retry-After` is never cut short, and what a retry further in has given up on is not
+ * repeated again.
  *
  * @since 0.1.0
  */

@@ -236,8 +236,9 @@ const build = (store: Context.Tag.Service<typeof SpendStore>, prices: Prices, fi
       ))
   }
 
-  const service: Service = Object.assign(
-    Pipeline.policy<unknown, LlmError.SpendLimitExceeded>([], [Pipeline.gate(enter)]),
+  const steps = () => [stepOf(current, prices.currency)]
+  return Object.assign(
+    Pipeline.policy<unknown, LlmError.SpendLimitExceeded>(steps, [Pipeline.gate(enter)]),
     {
       status: (key = "default") =>
         Effect.withFiberRuntime<Status>((fiber) =>
@@ -254,11 +255,6 @@ const build = (store: Context.Tag.Service<typeof SpendStore>, prices: Prices, fi
       }
     }
   )
-  Object.defineProperty(service, "steps", {
-    enumerable: true,
-    get: (): ReadonlyArray<Policy.Step> => [stepOf(current, prices.currency)]
-  })
-  return service
 }
 
 /** Whole milliseconds, since windows are. */

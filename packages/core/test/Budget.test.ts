@@ -84,15 +84,15 @@ describe("R9: retries do not multiply", () => {
       )
     }))
 
-  it.effect("failures that cannot be marked multiply, until the budget stops them", () =>
+  it.effect("failures made anew in between multiply, until the budget stops them", () =>
     Effect.gen(function*() {
-      const free = failing("mine" as const)
-      yield* Effect.exit(free.effect.pipe(Policy.compose(repeats(2), repeats(2))))
+      const anew = Policy.make<string, "mine">([], Effect.mapError(() => "mine" as const) as never)
+      const twice = Policy.compose(repeats(2), Policy.compose(anew, repeats(2)))
+      const free = failing("theirs" as const)
+      yield* Effect.exit(free.effect.pipe(twice))
       assert.strictEqual(free.count, 9)
-      const bound = failing("mine" as const)
-      const exit = yield* Effect.exit(
-        bound.effect.pipe(Policy.compose(yield* purse(4), Policy.compose(repeats(2), repeats(2))))
-      )
+      const bound = failing("theirs" as const)
+      const exit = yield* Effect.exit(bound.effect.pipe(Policy.compose(yield* purse(4), twice)))
       assert.strictEqual(failureOf(exit), "mine")
       assert.strictEqual(bound.count, 5)
     }))

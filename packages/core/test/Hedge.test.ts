@@ -42,7 +42,7 @@ describe("F6: a hedge with a fixed delay", () => {
   it.effect("starts the next one after as long again, and at most so many", () =>
     Effect.gen(function*() {
       const stuck = hanging()
-      const fiber = yield* Effect.fork(Hedge.make({ after: "1 second", most: 3 })(stuck.effect))
+      const fiber = yield* Effect.fork((yield* Hedge.make({ after: "1 second", most: 3 }))(stuck.effect))
       for (const [at, running] of [[999, 1], [1000, 2], [1999, 2], [2000, 3], [60_000, 3]] as const) {
         yield* TestClock.setTime(at)
         yield* Effect.repeatN(Effect.yieldNow(), 10)
@@ -55,12 +55,12 @@ describe("F6: a hedge with a fixed delay", () => {
   it.effect("starts all at once with a delay of zero, and none beside the first with `most` 1", () =>
     Effect.gen(function*() {
       const stuck = hanging()
-      const fiber = yield* Effect.fork(Hedge.make({ after: 0, most: 4 })(stuck.effect))
+      const fiber = yield* Effect.fork((yield* Hedge.make({ after: 0, most: 4 }))(stuck.effect))
       yield* TestClock.adjust(0)
       yield* Effect.repeatN(Effect.yieldNow(), 20)
       assert.strictEqual(stuck.running, 4)
       yield* Fiber.interrupt(fiber)
-      const one = yield* Effect.fork(Hedge.make({ after: 0, most: 1 })(stuck.effect))
+      const one = yield* Effect.fork((yield* Hedge.make({ after: 0, most: 1 }))(stuck.effect))
       yield* TestClock.adjust("1 hour")
       assert.strictEqual(stuck.running, 1)
       yield* Fiber.interrupt(one)
@@ -69,7 +69,9 @@ describe("F6: a hedge with a fixed delay", () => {
   it.effect("the first may still win after the second has started", () =>
     Effect.gen(function*() {
       const provider = scripted([Effect.delay(Effect.succeed(answer("first")), "2500 millis"), Effect.never])
-      const { elapsed, exit } = yield* run(provider.service.generate(ask).pipe(Hedge.make({ after: "2 seconds" })))
+      const { elapsed, exit } = yield* run(
+        provider.service.generate(ask).pipe(yield* Hedge.make({ after: "2 seconds" }))
+      )
       assert(Exit.isSuccess(exit))
       assert.strictEqual(exit.value.text, "first")
       assert.strictEqual(elapsed, 2500)
@@ -106,11 +108,11 @@ describe("F6: after a failure", () => {
   it.effect("the same target is asked again at once, but not when it is rate limited", () =>
     Effect.gen(function*() {
       const down = scripted([unavailable(), answer("hi")])
-      const { elapsed, exit } = yield* run(down.service.generate(ask).pipe(Hedge.make()))
+      const { elapsed, exit } = yield* run(down.service.generate(ask).pipe(yield* Hedge.make()))
       assert(Exit.isSuccess(exit))
       assert.strictEqual(elapsed, 0)
       const limited = scripted([rateLimited("30 seconds"), answer("hi")])
-      const refused = yield* run(limited.service.generate(ask).pipe(Hedge.make()))
+      const refused = yield* run(limited.service.generate(ask).pipe(yield* Hedge.make()))
       assert.strictEqual(failureOf(refused.exit)._tag, "RateLimited")
       assert.strictEqual(limited.calls.length, 1)
     }))
@@ -139,7 +141,7 @@ describe("F6: after a failure", () => {
       const stuck = hanging()
       let tries = 0
       const dying = Effect.suspend(() => tries++ === 0 ? stuck.effect : Effect.die("boom"))
-      const { exit } = yield* run(Hedge.make()(dying))
+      const { exit } = yield* run((yield* Hedge.make())(dying))
       assert.deepStrictEqual(exit, Exit.die("boom"))
       assert.strictEqual(stuck.left, 1)
     }))
@@ -147,12 +149,13 @@ describe("F6: after a failure", () => {
   it.effect("R9: costs what a hedge costs, and is not made without budget", () =>
     Effect.gen(function*() {
       const budget = yield* Budget.make({ target: { capacity: 1, perSecond: 0, ratio: 0 }, costs: { hedge: 1 } })
+      const hedge = yield* Hedge.make({ most: 3 })
       let started = 0
       const failing = Effect.suspend(() => Effect.fail(++started))
-      yield* Effect.exit(failing.pipe(Policy.compose(budget, Hedge.make({ most: 3 }))))
+      yield* Effect.exit(failing.pipe(Policy.compose(budget, hedge)))
       assert.strictEqual(started, 2)
       const stuck = hanging()
-      const fiber = yield* Effect.fork(stuck.effect.pipe(Policy.compose(budget, Hedge.make({ most: 3 }))))
+      const fiber = yield* Effect.fork(stuck.effect.pipe(Policy.compose(budget, hedge)))
       yield* TestClock.adjust("1 minute")
       assert.strictEqual(stuck.running, 1)
       yield* Fiber.interrupt(fiber)
@@ -181,7 +184,7 @@ describe("F6: a learned delay", () => {
     "is the percentile of the latencies, and until there are enough of them the other one",
     () =>
       Effect.gen(function*() {
-        const hedge = learned()
+        const hedge = yield* learned()
         for (let i = 1; i <= 9; i++) yield* run(hedge(slow(i * 100)), "1 second")
         assert.strictEqual(yield* delayOf(hedge), 5000)
         yield* run(hedge(slow(1000)), "1 second")
@@ -192,7 +195,7 @@ describe("F6: a learned delay", () => {
 
   it.effect("does not sink because hedging cuts the slow ones short", () =>
     Effect.gen(function*() {
-      const hedge = learned()
+      const hedge = yield* learned()
       // One in five hangs, and is answered by the second try in a moment.
       let calls = 0
       for (let i = 0; i < 60; i++) {
@@ -256,7 +259,7 @@ describe("time limits", () => {
         Effect.gen(function*() {
           const stuck = hanging()
           const { elapsed, exit } = yield* run(
-            stuck.effect.pipe(Policy.compose(Deadline.make(limit), Hedge.make({ after: "2 seconds" })))
+            stuck.effect.pipe(Policy.compose(Deadline.make(limit), yield* Hedge.make({ after: "2 seconds" })))
           )
           assert.strictEqual(failureOf(exit)._tag, "DeadlineExceeded")
           assert.strictEqual(stuck.running, 0)
@@ -273,7 +276,7 @@ describe("time limits", () => {
         tries++
         return Effect.delay(Effect.fail("late"), "2 seconds")
       })
-      yield* run(late.pipe(Policy.compose(Deadline.make("2 seconds"), Hedge.make({ after: "1 hour" }))))
+      yield* run(late.pipe(Policy.compose(Deadline.make("2 seconds"), yield* Hedge.make({ after: "1 hour" }))))
       assert.strictEqual(tries, 1)
     }))
 
@@ -303,6 +306,9 @@ describe("E1: options", () => {
       Hedge.make({ after: { percentile: 0 } }),
     "Hedge.make({ after: { percentile } }) was given 101; allowed: above 0, up to 100": () =>
       Hedge.make({ after: { percentile: 101 } }),
+    "Hedge.layers({ most }) was given 0; allowed: a whole number of at least 1": () =>
+      Hedge.layers([scripted([answer("hi")]).layer], { most: 0 }),
+    "Hedge.make({ name }) was given \"\"; allowed: a non-empty string": () => Hedge.make({ name: "" }),
     "Hedge.make({ after: { of } }) was given 129; allowed: a whole number from 1 to 128": () =>
       Hedge.make({ after: { percentile: 95, of: 129 } })
   }
@@ -313,19 +319,23 @@ describe("E1: options", () => {
     })
   }
 
-  it("a hedge says what it is, adds no failure, and is a policy or a provider", () => {
-    expect(Policy.describe(Hedge.make())).toBe("hedge after 2s, at most 2 tries")
-    expect(Policy.describe(Hedge.make({ after: { percentile: 95 }, most: 3 }))).toBe(
-      "hedge after the 95th percentile, at most 3 tries"
-    )
-    expectTypeOf(Hedge.make()).toEqualTypeOf<Policy.Policy>()
-    expectTypeOf(Hedge.services([one])).toEqualTypeOf<LlmProvider.Service>()
-    const misuses = () => {
-      // @ts-expect-error there is at least one
-      Hedge.services([])
-      // @ts-expect-error a percentile is a number
-      Hedge.make({ after: { percentile: "95" } })
-    }
-    expect(misuses).toBeTypeOf("function")
-  })
+  it.effect("a hedge says what it is, adds no failure, and is a policy or a provider", () =>
+    Effect.gen(function*() {
+      const said = (options?: Hedge.Options) => Effect.map(Hedge.make(options), Policy.describe)
+      assert.strictEqual(yield* said(), "hedge after 2s, at most 2 tries")
+      assert.strictEqual(
+        yield* said({ after: { percentile: 99.9 }, most: 1 }),
+        "hedge after percentile 99.9, at most 1 try"
+      )
+      expectTypeOf(Hedge.make()).toEqualTypeOf<Effect.Effect<Hedge.Service>>()
+      expectTypeOf<Hedge.Service>().toExtend<Policy.Policy>()
+      expectTypeOf(Hedge.services([one])).toEqualTypeOf<LlmProvider.Service>()
+      const misuses = () => {
+        // @ts-expect-error there is at least one
+        Hedge.services([])
+        // @ts-expect-error a percentile is a number
+        return Hedge.make({ after: { percentile: "95" } })
+      }
+      assert.isFunction(misuses)
+    }))
 })

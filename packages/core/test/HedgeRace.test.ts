@@ -131,6 +131,7 @@ class InterruptAt implements Scheduler.Scheduler {
 
 describe("E2: a hedge that is interrupted", () => {
   it("at any moment leaves no try running and nothing open", async () => {
+    const hedge = Effect.runSync(Hedge.make({ after: 0, most: 3 }))
     let interrupted = 0
     let completed = 0
     for (let step = 1; step < 2000; step++) {
@@ -158,7 +159,7 @@ describe("E2: a hedge that is interrupted", () => {
       let openAfter = -1
       const effect = Effect.scoped(
         Effect.uninterruptibleMask((restore) =>
-          Effect.tap(Effect.exit(restore(Hedge.make({ after: 0, most: 3 })(attempt))), (exit) =>
+          Effect.tap(Effect.exit(restore(hedge(attempt))), (exit) =>
             Effect.sync(() => {
               openAfter = open
               // Of those that are left the winner's is still open.
@@ -189,7 +190,7 @@ describe("E2: a hedge that is interrupted", () => {
       let left = 0
       const slow = Effect.onInterrupt(Effect.never, () =>
         Effect.zipRight(Effect.sleep("3 seconds"), Effect.sync(() => left++)))
-      const fiber = yield* Effect.fork(Hedge.make({ after: "1 second" })(slow))
+      const fiber = yield* Effect.fork((yield* Hedge.make({ after: "1 second" }))(slow))
       yield* TestClock.adjust("1 second")
       const interrupting = yield* Effect.fork(Fiber.interrupt(fiber))
       yield* TestClock.adjust("2999 millis")
@@ -203,7 +204,7 @@ describe("E2: a hedge that is interrupted", () => {
 describe("F6: concurrency", () => {
   it.effect("1,000 fibers share a hedge, and each has its own race", () =>
     Effect.gen(function*() {
-      const hedge = Hedge.make({ after: "1 second" })
+      const hedge = yield* Hedge.make({ after: "1 second" })
       let running = 0
       let most = 0
       const call = (id: number) => {
@@ -241,7 +242,8 @@ describe("defects of losers", () => {
       let tries = 0
       const call = Effect.suspend(() => steps[tries++] ?? Effect.never)
       const { exit } = yield* run(
-        Hedge.make({ most: 3 })(call).pipe(
+        call.pipe(
+          yield* Hedge.make({ most: 3 }),
           Effect.provide(
             Layer.merge(Logger.replace(Logger.defaultLogger, logger), Logger.minimumLogLevel(LogLevel.Debug))
           )
@@ -258,11 +260,11 @@ describe("defects of losers", () => {
       const call = Effect.suspend(() =>
         tries++ === 0 ? dyingWhenInterrupted : Effect.fail(new LlmError.InvalidRequest(openAi))
       )
-      const { exit } = yield* run(Hedge.make()(call))
+      const { exit } = yield* run((yield* Hedge.make())(call))
       assert(Exit.isFailure(exit))
       assert.deepStrictEqual(Chunk.toReadonlyArray(Cause.defects(exit.cause)), ["boom"])
       assert.strictEqual(Chunk.size(Cause.failures(exit.cause)), 1)
-      const fiber = yield* Effect.fork(Hedge.make()(dyingWhenInterrupted))
+      const fiber = yield* Effect.fork((yield* Hedge.make())(dyingWhenInterrupted))
       yield* TestClock.adjust("1 second")
       const left = yield* Fiber.interrupt(fiber)
       assert(Exit.isFailure(left) && Cause.isInterrupted(left.cause))

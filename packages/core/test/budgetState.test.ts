@@ -1,6 +1,6 @@
 import { assert, describe, expect, it } from "@effect/vitest"
 import * as fc from "effect/FastCheck"
-import { advance, type Bucket, initial, level, put, type State, take, unit } from "../src/internal/budget.ts"
+import { advance, type Bucket, drain, initial, level, put, type State, take, unit } from "../src/internal/budget.ts"
 
 const tokens = (value: number) => Math.round(value * unit)
 
@@ -27,6 +27,7 @@ const anyBucket = fc.record({
 
 const event = fc.oneof(
   { weight: 5, arbitrary: fc.record({ _tag: fc.constant("Take" as const), amount }) },
+  { weight: 2, arbitrary: fc.record({ _tag: fc.constant("Drain" as const), amount }) },
   { weight: 5, arbitrary: fc.record({ _tag: fc.constant("Put" as const), amount }) },
   // A clock may stand still, go back, and jump.
   {
@@ -58,6 +59,8 @@ describe("R9: a bucket, whatever happens to it", () => {
           if (event._tag === "Settings") settings = event.settings
           state = event._tag === "Take"
             ? take(settings, state, event.amount, now)[1]
+            : event._tag === "Drain"
+            ? drain(settings, state, event.amount, now)[1]
             : event._tag === "Put"
             ? put(settings, state, event.amount, now)
             : advance(settings, state, now)
@@ -88,6 +91,14 @@ describe("R9: a bucket, whatever happens to it", () => {
             const [granted, after] = take(settings, state, event.amount, now)
             state = after
             if (granted) taken += event.amount
+          }
+          if (event._tag === "Drain") {
+            const there = level(advance(settings, state, now))
+            const [all, after] = drain(settings, state, event.amount, now)
+            assert.strictEqual(all, there >= event.amount)
+            assert.strictEqual(level(after), Math.max(0, there - event.amount))
+            state = after
+            taken += Math.min(there, event.amount)
           }
           latest = Math.max(latest, Math.floor(now))
           assert.isAtMost(taken, given + (latest - start) * settings.perMilli)

@@ -1,9 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Option, TestContext } from "effect"
+import { Duration, Effect, Logger, LogLevel, Option, TestContext } from "effect"
 import * as fc from "effect/FastCheck"
 import { Call, LlmProvider, Receipt } from "perdure"
 import { calls, circumstances, examples, play } from "./support/circumstances.ts"
 import { answer, openAi, run, scripted, unavailable } from "./support/provider.ts"
+
+const quiet = Logger.withMinimumLogLevel(LogLevel.None)
 
 describe("Receipt.fromEvents", () => {
   it("O1: is the receipt of any call, from what was told of it", async () => {
@@ -11,7 +13,7 @@ describe("Receipt.fromEvents", () => {
     const count = (what: string, there: boolean) => seen.set(what, (seen.get(what) ?? 0) + (there ? 1 : 0))
     await fc.assert(
       fc.asyncProperty(circumstances, async (all) => {
-        const events = await Effect.runPromise(Effect.provide(play(all, "p"), TestContext.TestContext))
+        const events = await Effect.runPromise(play(all, "p").pipe(quiet, Effect.provide(TestContext.TestContext)))
         const ended = calls(events)
         assert.isAbove(ended.length, 0)
         assert.strictEqual(events.filter(({ _tag }) => _tag === "Started").length, ended.length)

@@ -71,6 +71,23 @@ describe("a percentile of latencies", () => {
   })
 })
 
+describe("the latencies of keys", () => {
+  it("are kept of the 1000 keys that were given one last, of each kind", () => {
+    const latencies = new Hedge.Latencies()
+    const keys = Array.from({ length: Hedge.mostKeys }, (_, i) => String(i))
+    for (const key of [...keys, "0"]) {
+      latencies.observe(key, "generate", 1)
+      latencies.observe(key, "open", 2)
+    }
+    latencies.observe("another", "generate", 3)
+    const of = (kind: Hedge.Kind) => [...keys, "another"].filter((key) => latencies.of(key, kind) !== Hedge.noSamples)
+    assert.deepStrictEqual(of("generate"), [...keys.filter((key) => key !== "1"), "another"])
+    assert.deepStrictEqual(of("open"), keys)
+    assert.deepStrictEqual(latencies.of("0", "generate").values, [1, 1])
+    assert.deepStrictEqual(latencies.of("0", "open").values, [2, 2])
+  })
+})
+
 describe("F6: what a failure means for a race", () => {
   const verdicts = (failure: LlmError.LlmError) =>
     [false, true].map((elsewhere) => Hedge.verdictOf(Disposition.classify, failure, elsewhere))

@@ -21,6 +21,7 @@ const once = (who: string, calls: number): Promise<Sample> =>
   })
 
 const contestants = [
+  ["alone", "the operation alone, as an Effect"],
   ["perdure", "Perdure, standard policy"],
   ["effect", "Effect.timeout and Effect.retry"],
   ["p-retry", "p-retry, without a time limit"]
@@ -46,7 +47,9 @@ export const run = async (most: number): Promise<Report.Section> => {
   const ratio = (a: number | undefined, b: number | undefined) => Measure.exactly((a ?? Number.NaN) / (b ?? Number.NaN))
   return {
     title: "Many calls in flight",
-    about: "Each takes a second; CPU and the most memory are those of a process of its own, start-up included.",
+    about:
+      "Each takes a second and is a promise of its own, of the same Effect; CPU and the most memory are those of a " +
+      "process, start-up included.",
     columns: ["calls", "", "seconds", "CPU seconds", "most RSS, MiB"],
     rows,
     verdicts: [

@@ -23,8 +23,7 @@ export interface Effort {
 }
 
 const once = async ({ run }: Contestant, times: number): Promise<Sample> => {
-  Process.collect()
-  // A forced collection throws optimised code away, so what is measured first would be that.
+  // The garbage of whoever was before is swept meanwhile.
   await run(Math.ceil(times / 4))
   const cpu = process.cpuUsage()
   const start = performance.now()

@@ -13,12 +13,16 @@ const response = new LlmResponse({
   finishReason: "stop"
 })
 
-/** It answers at once, but not synchronously. */
-export const operation = () => Promise.resolve(response)
+const value = { text: "hi" }
+
+/** It answers at once, but not synchronously: with a value that has no place for a receipt, as the peers write none. */
+export const operation = () => Promise.resolve(value)
 export const effect = Effect.promise(operation)
 
-/** A provider that does the same. */
-export const provider = LlmProvider.layer({ provider: "p", model: "m", generate: () => effect })
+/** Providers that do the same with an answer. */
+const answer = Effect.promise(() => Promise.resolve(response))
+export const provider = LlmProvider.layer({ provider: "p", model: "m", generate: () => answer })
+export const other = LlmProvider.layer({ provider: "q", model: "m", generate: () => answer })
 
 const request = LlmRequest.make("hi")
 

@@ -9,7 +9,7 @@ import * as Policy from "perdure/Policy"
 import * as Retry from "perdure/Retry"
 import * as Standard from "perdure/Standard"
 import * as Measure from "./Measure.ts"
-import { callOf, effect, inFiber, inPromises, operation, provider } from "./Operation.ts"
+import { callOf, effect, inFiber, inPromises, operation, other, provider } from "./Operation.ts"
 import * as Peers from "./Peers.ts"
 import * as Report from "./Report.ts"
 
@@ -58,10 +58,7 @@ const { guarded, whole } = Effect.runSync(
     }
   })
 )
-const standardLayer = Standard.layer([
-  provider,
-  LlmProvider.layer({ provider: "q", model: "m", generate: () => effect })
-])
+const standardLayer = Standard.layer([provider, other])
 
 const success = {
   bare: inFiber("the operation alone, as an Effect", effect),
@@ -157,7 +154,7 @@ export const run = async (effort: Measure.Effort): Promise<ReadonlyArray<Report.
     title: "What a policy costs when the first call succeeds",
     about:
       "Around an operation that resolves at once. The upper rows run in one fiber, the lower ones make a promise for " +
-      "each call.",
+      "each call. Those that name a provider write a receipt and metrics as well.",
     columns: ["", "µs a call", "bytes a call"],
     rows: all.map(({ name }) => [
       name,

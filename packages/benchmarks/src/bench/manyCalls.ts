@@ -7,30 +7,27 @@ import * as Policy from "perdure/Policy"
 
 const [who = "", count = "0"] = process.argv.slice(2)
 const calls = Number(count)
-const second = 1000
-const sleeping = Effect.sleep(Duration.millis(second))
+const sleeping = Effect.sleep(Duration.seconds(1))
 
-const together = (self: Effect.Effect<unknown, unknown>) =>
-  Effect.runPromise(
-    Effect.forEach(Array.from({ length: calls }), () => self, { concurrency: "unbounded", discard: true })
-  )
+/** Each started in the same way, so that what differs is what is around it. */
+const together = (one: () => Promise<unknown>) => Promise.all(Array.from({ length: calls }, one))
+
+const started = (self: Effect.Effect<unknown, unknown>) => together(() => Effect.runPromise(self))
 
 const contestants: Readonly<Record<string, () => Promise<unknown>>> = {
+  alone: () => started(sleeping),
   perdure: async () => {
     const policy = await Effect.runPromise(Policy.standard({ bulkhead: { limit: calls } }))
-    await together(policy(sleeping))
+    await started(policy(sleeping))
   },
   effect: () =>
-    together(
+    started(
       sleeping.pipe(
         Effect.timeout("30 seconds"),
         Effect.retry(Schedule.intersect(Schedule.exponential("500 millis"), Schedule.recurs(2)))
       )
     ),
-  "p-retry": () =>
-    Promise.all(
-      Array.from({ length: calls }, () => pRetry(() => Effect.runPromise(sleeping), { retries: 2 }))
-    )
+  "p-retry": () => together(() => pRetry(() => Effect.runPromise(sleeping), { retries: 2 }))
 }
 
 const run = contestants[who]

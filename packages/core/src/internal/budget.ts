@@ -118,6 +118,19 @@ export const take = (
   return [granted, { ...state, earned, tokens: state.tokens - rest }]
 }
 
+/** Takes an amount, or what there is of it where that is less. */
+export const drain = (
+  bucket: Bucket,
+  before: State,
+  amount: number,
+  now: number
+): readonly [all: boolean, state: State] => {
+  const state = advance(bucket, before, now)
+  const there = level(state)
+  const { earned, rest } = spend(state.earned, Math.min(there, amount))
+  return [there >= amount, { ...state, earned, tokens: state.tokens - rest }]
+}
+
 /** What is paid for. */
 export type Kind = "retry" | "hedge" | "fallback"
 
@@ -133,6 +146,8 @@ export interface Repeat {
 /** A budget, as it is asked on behalf of one use of it. */
 export interface Account {
   readonly withdraw: (use: Ambient, repeat: Repeat) => Effect.Effect<boolean>
+  /** Takes what a repeat costs that was made without asking, as far as it is there. */
+  readonly charge: (use: Ambient, repeat: Repeat) => Effect.Effect<void>
   /** Gives back what was withdrawn for nothing. */
   readonly giveBack: (use: Ambient, repeat: Repeat) => Effect.Effect<void>
 }
@@ -167,6 +182,16 @@ export const withdraw = (
   const now = nowOf(fiber)
   const asked = Effect.uninterruptible(ask(ambient, { kind, target: known, pace, now }))
   return Effect.tap(asked, (ok) => ok ? Effect.void : Effect.sync(() => Call.live(fiber)?.unpaid(kind, known, now)))
+}
+
+/** Has every budget around a fiber pay for a retry that was made already. */
+export const charge = (fiber: AnyFiber, target: Target | undefined, pace: Pace | undefined): Effect.Effect<void> => {
+  const repeat: Repeat = { kind: "retry", target, pace, now: nowOf(fiber) }
+  let charged: Effect.Effect<void> = Exit.void
+  for (let one = localOf(fiber).budget; one !== undefined; one = one.outer) {
+    charged = Effect.zipRight(charged, one.of.charge(one, repeat))
+  }
+  return charged
 }
 
 const ask = (ambient: Ambient, repeat: Repeat): Effect.Effect<boolean> => {

@@ -21,26 +21,28 @@ import type { Progress } from "./commit.ts"
 import { other } from "./conventions.ts"
 import { copy, instance } from "./copy.ts"
 import { costOf, pricesIn } from "./cost.ts"
-import { type AnyFiber, type Gate, type Leave, type Leaving, type Passing, stay, through } from "./gate.ts"
+import { type AnyFiber, type Gate, type Leave, type Leaving, type Passing, through } from "./gate.ts"
 import { type Branch, isWithin, type Local, localOf } from "./local.ts"
 import type * as Logs from "./logs.ts"
 import type * as Metrics from "./metrics.ts"
-import { type Attempted, interrupted, isAnswer, receiptOf, unknown } from "./receipt.ts"
+import { type Entry, interrupted, isAnswer, receiptOf, unknown } from "./receipt.ts"
 import type { Reporters } from "./reporters.ts"
 import type * as Spans from "./spans.ts"
+import { forget, marked, markedExit } from "./spent.ts"
 import { watchers } from "./watchers.ts"
 
 /** What to do when a stream is cut after its first output. */
 export type WhenCut = "fail" | "restart" | "buffer"
 
 /** An attempt on record. */
-export interface Recorded extends Attempted {
+export interface Recorded extends Entry {
   readonly number: number
   readonly idempotent: boolean
+  start: number
   /** Which of several tries side by side it belongs to. */
   readonly branch: Branch | undefined
   /** How far its stream has come. */
-  readonly progress: Progress | undefined
+  progress: Progress | undefined
   firstOutput: number | undefined
   usage: Usage | undefined
   cost: Receipt.Cost | undefined
@@ -65,6 +67,10 @@ let reporters: Reporters | undefined
 export const reportTo = (all: Reporters): void => {
   reporters = all
 }
+
+/** What starts spans beside that of an attempt, where it has one. */
+export const spansBeside = (fiber: AnyFiber, { trace }: Recorded) =>
+  trace === undefined ? undefined : reporters?.spans.siblings(fiber, trace)
 
 /** The most of each kind that a track keeps: a program that never ends must not fill the memory with its story. */
 const most = 1000
@@ -254,8 +260,24 @@ export class Call {
     }
   }
 
-  /** Ends an attempt; only the first end counts. Without a usage, that of a stream is what was told so far. */
-  end(attempt: Recorded, how: Receipt.Outcome, now: number, usage = attempt.progress?.usage): void {
+  /** Brings the attempts in the order in which they began, where some were told of late. */
+  sort(): void {
+    for (let call: Call | undefined = this; call !== undefined; call = call.parent) {
+      call.attempts.sort((one, other) => one.start - other.start)
+    }
+  }
+
+  /**
+   * Ends an attempt; only the first end counts. Without a usage, that of a stream is what was told so far. What is told of
+   * late has not ended now.
+   */
+  end(
+    attempt: Recorded,
+    how: Receipt.Outcome,
+    now: number,
+    usage = attempt.progress?.usage,
+    told?: "late"
+  ): void {
     if (attempt.outcome !== undefined) return
     if (usage !== undefined && hasTokens(usage)) attempt.usage = usage
     const outcome = how._tag === "Interrupted" && attempt.cut !== undefined ? failed(attempt.cut) : how
@@ -266,7 +288,7 @@ export class Call {
     reporters?.metrics.attemptEnded(target, outcome, now - start, attempt.usage, cost, this.labels)
     if (trace !== undefined) {
       attempt.trace = undefined
-      reporters?.spans.attemptEnded(trace, outcome, attempt.usage, cost)
+      reporters?.spans.attemptEnded(trace, outcome, attempt.usage, cost, told === "late" ? now : undefined)
     }
     if (!this.watched) return
     this.emit({
@@ -426,6 +448,7 @@ export const circuitChanged = (
 
 const start = (passing: Passing, kind: "call" | "track", requested: Receipt.Target | undefined): Call => {
   const call = new Call(passing, kind, requested, liveIn(passing.local))
+  forget(passing.local)
   if (call.told && call.watched) call.emit({ _tag: "Started", at: call.startedAt, requested })
   return call
 }
@@ -487,7 +510,8 @@ export const inCall = <A, E, R, R2>(
       const { fiber, now } = leaving
       const end = endOf(exit.cause)
       const receipt = call.close(now, end)
-      return logged(call, fiber, end, receipt, Exit.failCause(Cause.map(exit.cause, (error) => stamp(error, receipt))))
+      const stamped = Cause.map(exit.cause, (error) => stamp(marked(local, error), receipt))
+      return logged(call, fiber, end, receipt, Exit.failCause(stamped))
     }
     const { own } = call
     return own === undefined ? leave : Object.assign(leave, { apart: own.within })
@@ -524,11 +548,16 @@ export const on = <A, E, R>(call: Call, self: Effect.Effect<A, E, R>): Effect.Ef
 /** Gives all calls made inside an effect one receipt. Where there is a call or a track around it, that one does. */
 export const track: Gate = (passing) => {
   const { local } = passing
-  if (liveIn(local) !== undefined) return stay
+  if (liveIn(local) !== undefined) {
+    forget(local)
+    return mark
+  }
   // What is there has ended, so nobody misses it.
   local.call = start(passing, "track", undefined)
   return untrack
 }
+
+const mark: Leave = (exit, { local }) => markedExit(local, exit)
 
 const untrack: Leave = (exit, leaving) => {
   const { call } = leaving.local
@@ -545,7 +574,9 @@ const tracked = (exit: Exit.Exit<any, any>, call: Call, leaving: Leaving): Exit.
       : exit
   }
   const receipt = () => call.receipt(leaving.now, endOf(exit.cause))
-  return Exit.failCause(Cause.map(exit.cause, (error) => LlmError.is(error) ? stamp(error, receipt()) : error))
+  return Exit.failCause(
+    Cause.map(exit.cause, (error) => LlmError.is(error) ? stamp(marked(leaving.local, error), receipt()) : error)
+  )
 }
 
 /** What the receipt keeps of a cause. A defect has no class of ours, and what it says may hold anything. */

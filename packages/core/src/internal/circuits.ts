@@ -42,6 +42,8 @@ interface Circuit {
   readonly place: string
   /** How a call is left that was let through in a generation. */
   pass: { readonly generation: number; readonly leave: Leave } | undefined
+  /** The state that an answer leaves as it is, once that is known. */
+  calm: Breaker.State | undefined
 }
 
 /** A call that was let through. */
@@ -113,6 +115,8 @@ export const make = (
 
   const placeOf = (circuit: string) => `${settings.name}:${circuit}`
 
+  const stateOf = (place: string): Breaker.State => store.peek(place) ?? Breaker.initial
+
   const circuits = new Map<string, Circuit>()
 
   const circuitOf = (circuit: string): Circuit => {
@@ -120,7 +124,7 @@ export const make = (
     if (known !== undefined) return known
     // It can all be made again.
     if (circuits.size >= most) circuits.clear()
-    const fresh = { circuit, place: placeOf(circuit), pass: undefined }
+    const fresh = { circuit, place: placeOf(circuit), pass: undefined, calm: undefined }
     circuits.set(circuit, fresh)
     return fresh
   }
@@ -202,9 +206,20 @@ export const make = (
     if (circuit.pass?.generation !== generation) {
       const { place } = circuit
       const admitted = { circuit: circuit.circuit, place, generation, subject: undefined, at: undefined }
-      circuit.pass = { generation, leave: leave(admitted) }
+      circuit.pass = { generation, leave: passed(circuit, leave(admitted)) }
     }
     return circuit.pass.leave
+  }
+
+  /** Of a target that has not failed lately an answer says nothing new. */
+  const passed = (circuit: Circuit, leave: Leave): Leave => (exit, leaving) => {
+    if (Exit.isFailure(exit) || exit.value instanceof OpenedStream) return leave(exit, leaving)
+    const state = stateOf(circuit.place)
+    if (state === circuit.calm) return exit
+    const left = leave(exit, leaving)
+    // It was settled at once, and nothing has come of it.
+    if (left === exit && stateOf(circuit.place) === state) circuit.calm = state
+    return left
   }
 
   const settle = (by: By, admitted: Admitted, took: number, ended: Ended, now: number): Effect.Effect<void> => {
@@ -236,7 +251,7 @@ export const make = (
   ): Effect.Effect<void> => {
     const { generation, place } = admitted
     if (store.unsafeModify === undefined) return recordElsewhere(by, admitted, result, now, openFor)
-    const before = store.peek(place) ?? Breaker.initial
+    const before = stateOf(place)
     const after = Breaker.settle(settings, before, generation, result, now, openFor)
     // As nearly always.
     if (after === before) return Exit.void
@@ -291,7 +306,7 @@ export const make = (
     subject: Policy.Subject | undefined,
     circuit: Circuit
   ): ReturnType<Gate> | undefined => {
-    const state = store.peek(circuit.place) ?? Breaker.initial
+    const state = stateOf(circuit.place)
     if (state._tag === "Closed") return pass(fiber, subject, circuit, state.generation)
     if (state._tag === "Open" && lastResortOf(fiber, circuit.circuit) !== undefined) return undefined
     const [answer, after] = Breaker.ask(settings, state, nowOf(fiber))
@@ -335,8 +350,7 @@ export const make = (
     })
 
   const methods: Omit<Service, keyof Policy.Policy> = {
-    state: (circuit) =>
-      Effect.map(Clock.currentTimeMillis, (now) => statusOf(store.peek(placeOf(circuit)) ?? Breaker.initial, now)),
+    state: (circuit) => Effect.map(Clock.currentTimeMillis, (now) => statusOf(stateOf(placeOf(circuit)), now)),
     isolate: (circuit) => change(circuit, Breaker.isolate),
     reset: (circuit) => change(circuit, Breaker.reset),
     transitions: Stream.fromPubSub(changes),
@@ -344,12 +358,13 @@ export const make = (
       const checked = check({ ...options, name: first.name })
       return Effect.sync(() => {
         if (checked.openFor !== settings.openFor) drivers.clear()
+        for (const circuit of circuits.values()) circuit.calm = undefined
         settings = checked
       })
     }
   }
-  const policy = Pipeline.policy<unknown, LlmError.CircuitOpen>([first.step], [Pipeline.gate(gate, alone)])
-  return Object.defineProperty(Object.assign(policy, methods), "steps", { get: () => [settings.step] })
+  const steps = () => [settings.step]
+  return Object.assign(Pipeline.policy<unknown, LlmError.CircuitOpen>(steps, [Pipeline.gate(gate, alone)]), methods)
 }
 
 /** On which fiber a circuit changes, and in which call. */

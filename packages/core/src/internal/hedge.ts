@@ -2,6 +2,7 @@
 import * as Duration from "effect/Duration"
 import * as Disposition from "../Disposition.ts"
 import type { LlmError } from "../LlmError.ts"
+import type { Subject } from "../Policy.ts"
 
 /** The last latencies, in milliseconds, in a ring. */
 export interface Samples {
@@ -26,6 +27,44 @@ export const percentile = ({ values }: Samples, percent: number, atLeast: number
   if (values.length === 0 || values.length < atLeast) return undefined
   const sorted = values.toSorted((a, b) => a - b)
   return sorted[Math.max(0, Math.ceil(sorted.length * percent / 100) - 1)]
+}
+
+/** How long a try is waited for, in milliseconds: always as long, or a percentile of what was seen. */
+export type Delay = number | {
+  readonly percent: number
+  readonly of: number
+  /** While there are fewer samples than `of`. */
+  readonly otherwise: number
+}
+
+export const delay = (after: Delay, samples: Samples): number =>
+  typeof after === "number" ? after : percentile(samples, after.percent, after.of) ?? after.otherwise
+
+/** A complete answer, or the opening of a stream. */
+export type Kind = Subject["kind"]
+
+/** Of how many keys samples are kept, of each kind. */
+export const mostKeys = 1000
+
+/** The samples of all keys, each kind by itself. With too many keys, the one that has been given none for longest is forgotten. */
+export class Latencies {
+  private readonly samples: { readonly [_ in Kind]: Map<string, Samples> } = { generate: new Map(), open: new Map() }
+
+  of(key: string, kind: Kind): Samples {
+    return this.samples[kind].get(key) ?? noSamples
+  }
+
+  observe(key: string, kind: Kind, millis: number): void {
+    const samples = this.samples[kind]
+    const after = observe(this.of(key, kind), millis)
+    samples.delete(key)
+    samples.set(key, after)
+    if (samples.size <= mostKeys) return
+    for (const oldest of samples.keys()) {
+      samples.delete(oldest)
+      return
+    }
+  }
 }
 
 /** A race of tries, told by their numbers from 0 on. */

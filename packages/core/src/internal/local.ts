@@ -8,6 +8,7 @@ import type { Ambient } from "./budget.ts"
 import type { Call } from "./call.ts"
 import type { Deadline } from "./deadline.ts"
 import type { Limit } from "./limit.ts"
+import type { GivenUp } from "./spent.ts"
 
 /**
  * A fiber's own values. Setting a `FiberRef` copies all that the fiber has; so one reference holds this, set once in the
@@ -33,6 +34,8 @@ export class Local {
   elsewhere: ((failure: LlmError) => boolean) | undefined
   /** The one call that an open circuit is to let through, as there is nobody else to ask. */
   lastResort: LastResort | undefined
+  /** What a retry has given up on and could not mark. */
+  givenUp: GivenUp | undefined
 
   constructor(owner: FiberId.FiberId | undefined, from: Local | undefined) {
     this.owner = owner
@@ -45,6 +48,7 @@ export class Local {
     this.budget = from?.budget
     this.elsewhere = from?.elsewhere
     this.lastResort = from?.lastResort
+    this.givenUp = undefined
   }
 }
 

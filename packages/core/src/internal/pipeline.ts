@@ -33,20 +33,24 @@ const parts = new WeakMap<object, ReadonlyArray<Part>>()
 export const partsOf = (policy: Policy<never, unknown>): ReadonlyArray<Part> =>
   parts.get(policy) ?? [around(policy as Apply)]
 
-/** A policy from its parts, the outermost first. */
-export const policy = <In, Out>(steps: ReadonlyArray<Step>, all: ReadonlyArray<Part>): Policy<In, Out> => {
+/** A policy from its parts, the outermost first; its steps are read each time, where they may change. */
+export const policy = <In, Out>(
+  steps: ReadonlyArray<Step> | (() => ReadonlyArray<Step>),
+  all: ReadonlyArray<Part>
+): Policy<In, Out> => {
   const apply = fuse(all)
   const self: Policy<In, Out> = Object.assign(
     (effect: Effect.Effect<any, any, any>, subject?: Subject) => apply(effect, subject),
     {
       [TypeId]: variance,
-      steps,
+      steps: typeof steps === "function" ? [] : steps,
       pipe() {
         // eslint-disable-next-line prefer-rest-params
         return pipeArguments(this, arguments)
       }
     } as const
   )
+  if (typeof steps === "function") Object.defineProperty(self, "steps", { get: steps })
   parts.set(self, all)
   return self
 }

@@ -18,15 +18,18 @@ import type { LlmRequest } from "../LlmRequest.ts"
 import type { FinishReason, LlmResponse, Usage } from "../LlmResponse.ts"
 import type { Outcome, Target } from "../Receipt.ts"
 import type { StreamPart } from "../StreamPart.ts"
+import * as Attempted from "./attempted.ts"
 import * as Call from "./call.ts"
 import { nowOf } from "./clock.ts"
 import { commit, nothingYet, type Progress } from "./commit.ts"
 import { follow } from "./follow.ts"
 import { type AnyFiber, type Gate, type Leave, type Passing, through } from "./gate.ts"
-import { type Local, localOf } from "./local.ts"
+import { claimed, type Local } from "./local.ts"
 import { type Ended, OpenedStream } from "./opened.ts"
+import type { Plan } from "./plan.ts"
 import { reporters } from "./reporters.ts"
 import * as Spans from "./spans.ts"
+import { forget, marked, markedExit } from "./spent.ts"
 
 Call.reportTo(reporters)
 
@@ -51,6 +54,19 @@ export interface Code {
  */
 const raws = new WeakMap<Service, Raw>()
 
+/** The services whose first target is a guess. */
+const guesses = new WeakSet<Service>()
+
+/** Whether it is not known which target a service asks first. */
+export const isGuess = (service: Service): boolean =>
+  guesses.has(service) || (!raws.has(service) && service.targets?.[0] === undefined)
+
+const plans = new WeakMap<Service, Plan>()
+
+/** What a service is made of; a hand-written one is a target. */
+export const planOf = (service: Service): Plan =>
+  plans.get(service) ?? { _tag: "Target", target: targetsOf(service)[0] }
+
 /** The targets of a service; a hand-written one need not say. */
 export const targetsOf = (service: Service): readonly [TargetInfo, ...Array<TargetInfo>] => {
   const [first = { provider: "unknown", model: "unknown" }, ...rest] = service.targets ?? []
@@ -74,7 +90,8 @@ export const fromRaw = (
   raw: Raw,
   targets: readonly [TargetInfo, ...Array<TargetInfo>],
   /** Whether the first target is a guess; then the first that is asked counts as the requested one. */
-  guessed = false
+  guessed = false,
+  plan: Plan = { _tag: "Target", target: targets[0] }
 ): Service => {
   const requested = guessed ? undefined : { provider: targets[0].provider, model: targets[0].model }
   const service: Service = {
@@ -88,6 +105,8 @@ export const fromRaw = (
       )
   }
   raws.set(service, raw)
+  plans.set(service, plan)
+  if (guessed) guesses.add(service)
   return service
 }
 
@@ -95,7 +114,7 @@ export const fromRaw = (
 export const publicOf = (service: Service): Service =>
   raws.has(service)
     ? service
-    : fromRaw(rawOf(service), targetsOf(service), service.targets?.[0] === undefined)
+    : fromRaw(rawOf(service), targetsOf(service), isGuess(service))
 
 const notIdempotent = (error: LlmError.LlmError) =>
   error._tag === "AllTargetsFailed" ? error : LlmError.update(error, { idempotent: false })
@@ -113,20 +132,24 @@ export const leaf = (
   const about: About = { target: { provider: info.provider, model: info.model }, by, server }
 
   /** What a failure must say of the request, on the way of opening and in the middle of the stream alike. */
-  const mark = (request: LlmRequest) => request.idempotent ? (error: LlmError.LlmError) => error : notIdempotent
+  const mark = (request: LlmRequest, local: Local) => (error: LlmError.LlmError) =>
+    request.idempotent ? marked(local, error) : notIdempotent(marked(local, error))
 
   /** An attempt that ends with its answer. */
   const answering = (request: LlmRequest): Gate => (passing) => {
     const call = Call.liveIn(passing.local)
     if (call === undefined) return outside
     const attempt = new Begun(about, passing, call, request, undefined)
+    const { local } = passing
+    forget(local)
     const leave: Leave = (exit, { now }) => {
       if (Exit.isSuccess(exit)) {
         attempt.end({ _tag: "Answered", model: exit.value.model }, said(exit.value), now)
         return exit
       }
       attempt.end(Call.outcomeOfCause(exit.cause), { usage: usageIn(exit.cause) }, now)
-      return request.idempotent ? exit : Exit.failCause(Cause.map(exit.cause, notIdempotent))
+      const marked = markedExit(local, exit)
+      return request.idempotent ? marked : Exit.mapError(marked, notIdempotent)
     }
     const { trace } = attempt
     return trace === undefined ? leave : Object.assign(leave, { apart: trace.within })
@@ -139,9 +162,10 @@ export const leaf = (
         const call = Call.live(fiber)
         if (call === undefined) return outside
         const progress = nothingYet()
-        const passing = { fiber, local: localOf(fiber), now: nowOf(fiber) }
-        const attempt = new Begun(about, passing, call, request, progress)
-        const open = Effect.mapError(Effect.suspend(() => run.open(request, progress)), mark(request))
+        const local = claimed(fiber)
+        const attempt = new Begun(about, { fiber, local, now: nowOf(fiber) }, call, request, progress)
+        forget(local)
+        const open = Effect.mapError(Effect.suspend(() => run.open(request, progress)), mark(request, local))
         const opened = inOwnScope(call.whenCut === "buffer" ? Effect.flatMap(open, whole) : open, about.target, attempt)
         return attempt.trace === undefined ? opened : attempt.trace.within(opened)
       })
@@ -210,22 +234,30 @@ class Begun {
 
   /** The stream has given its first output. */
   opened(): void {
-    const attempt = this.known(this.about.target)
+    const attempt = this.underWay(this.about.target)
     if (attempt !== undefined) this.call.firstOutput(attempt, nowOf(this.fiber))
   }
 
   /** It has ended; now, unless another time is given. */
   end(outcome: Outcome, { answered, finishReason, usage }: Said = {}, now = nowOf(this.fiber)): void {
-    const attempt = this.known(answered ?? this.about.target)
+    const attempt = this.underWay(answered ?? this.about.target)
     if (attempt === undefined) return
     if (finishReason !== undefined) Spans.finished(attempt.trace, finishReason)
-    this.call.end(attempt, outcome, now, usage)
+    const before = Attempted.endOf(attempt, outcome)
+    if (before === undefined) this.call.end(attempt, outcome, now, usage)
+    else this.call.end(attempt, before.outcome, before.at, before.usage, "late")
   }
 
-  /** What may be a wrapper is recorded when it is known that it was none, with its first output or its end. */
-  private known(asked: Target): Call.Recorded | undefined {
-    if (this.recorded !== undefined) return this.recorded
-    return this.call.since(this.before, this.fiber).length > 0 ? undefined : this.record(asked)
+  /**
+   * What is under way of it: itself, or the last of the requests that its code told of, if any. What may be a wrapper is
+   * recorded when it is known that it was none, with its first output or its end.
+   */
+  private underWay(asked: Target): Call.Recorded | undefined {
+    const { before, call, fiber, local, recorded } = this
+    if (recorded !== undefined && recorded.outcome === undefined) return recorded
+    return recorded !== undefined || call.since(before, fiber).length > 0
+      ? Attempted.running(call, local)
+      : this.record(asked)
   }
 
   private record(asked: Target): Call.Recorded {

@@ -5,13 +5,15 @@ import * as Check from "../Options.ts"
 import type { Subject } from "../Policy.ts"
 import { targetKey } from "./call.ts"
 import * as Pure from "./quota.ts"
-import { inputTokens } from "./tokens.ts"
+import { inputTokens, typicalOutput } from "./tokens.ts"
 
-/** The longest that `Retry` waits for a provider, and the time in which a limit per minute fills up. */
-export const defaultMaxWait = Duration.minutes(1)
-
-/** More than any limit lets through in a minute's wait but the largest; a bound for the memory, not for the load. */
-export const defaultQueue = 1000
+export const defaults = {
+  learn: "lower",
+  countCached: true,
+  maxWait: Duration.minutes(1),
+  queue: 1000,
+  outputTokens: typicalOutput
+} as const
 
 /** How much of each there may be; what is left out is not limited. */
 export interface Amounts {
@@ -153,7 +155,7 @@ const unknown: Pure.Ask = { input: undefined, output: undefined }
 
 /** Checks the options of `of`, and makes of them what the quota works with. */
 export const checked = (of: string, options: Options): Checked => {
-  const { countCached = true, estimate = inputTokens, key = keyOf, limits = [] } = options
+  const { countCached = defaults.countCached, estimate = inputTokens, key = keyOf, limits = [] } = options
   const rates = [
     ...amountsOf("perMinute", options.perMinute, Duration.minutes(1)),
     ...amountsOf("perDay", options.perDay, Duration.days(1)),
@@ -162,7 +164,7 @@ export const checked = (of: string, options: Options): Checked => {
   const names = rates.map(({ name }) => name)
   const twice = names.find((name, index) => names.indexOf(name) !== index)
   if (twice !== undefined) Check.refuse(`${of}({ limits })`, twice, "limits with different names")
-  const learn = Check.literal(`${of}({ learn })`, options.learn ?? "lower", ["never", "lower", "both"])
+  const learn = Check.literal(`${of}({ learn })`, options.learn ?? defaults.learn, ["never", "lower", "both"])
   const settings = Pure.settings(rates, learn)
   const counts = learn !== "never" || rates.some(({ unit }) => unit !== "requests")
   return {
@@ -174,8 +176,8 @@ export const checked = (of: string, options: Options): Checked => {
         : { input: guess(estimate, subject.request), output: subject.request.maxOutputTokens },
     key,
     countCached,
-    maxWait: Duration.toMillis(Check.duration(`${of}({ maxWait })`, options.maxWait ?? defaultMaxWait, "zero")),
-    queue: Check.integer(`${of}({ queue })`, options.queue ?? defaultQueue, 0)
+    maxWait: Duration.toMillis(Check.duration(`${of}({ maxWait })`, options.maxWait ?? defaults.maxWait, "zero")),
+    queue: Check.integer(`${of}({ queue })`, options.queue ?? defaults.queue, 0)
   }
 }
 

@@ -14,7 +14,7 @@ import * as Budget from "./budget.ts"
 import * as Call from "./call.ts"
 import { clockOf } from "./clock.ts"
 import { deadlineOf } from "./deadline.ts"
-import { type Gate, through } from "./gate.ts"
+import { type AnyFiber, type Gate, through } from "./gate.ts"
 import * as Hedge from "./hedge.ts"
 import { type Branch, localOf } from "./local.ts"
 import { after as later } from "./timer.ts"
@@ -37,8 +37,10 @@ const beside = (branch: Branch, extra: boolean): Gate => ({ local }) => {
   })
 }
 
-/** What the options say, and what was learned by them. */
+/** What the options say of one race. */
 export interface Settings {
+  /** The most tries. */
+  readonly most: number
   /** How long a try is waited for, in milliseconds. */
   readonly delay: () => number
   /** Is told how long a first try has taken, or has taken until another one answered. */
@@ -46,14 +48,15 @@ export interface Settings {
   readonly classify: Disposition.Classifier
 }
 
-/** Runs the tries; `ways` has one for each, the last of which is repeated. */
+/** Runs the tries; `ways` has one for each, the last of which is repeated. What the options say is asked once, at the start. */
 export const run = <A, E, R>(
-  settings: Settings,
+  settingsFor: (fiber: AnyFiber) => Settings,
   ways: readonly [Way<A, E, R>, ...Array<Way<A, E, R>>],
-  most: number,
   combine: (failures: ReadonlyArray<E>, last: E) => E
 ): Effect.Effect<A, E, R> =>
   Effect.withFiberRuntime<A, E, R>((parent) => {
+    const settings = settingsFor(parent)
+    if (settings.most === 1) return ways[0].ask
     const clock = clockOf(parent)
     const outer = Context.getOption(parent.currentContext as Context.Context<Scope.Scope>, Scope.Scope)
     const limit = deadlineOf(parent)
@@ -69,7 +72,7 @@ export const run = <A, E, R>(
         const tries = new Map<number, Try>()
         const failures: Array<E> = []
         const startedAt = clock.unsafeCurrentTimeMillis()
-        let race = Hedge.race(most)
+        let race = Hedge.race(settings.most)
         /** What has happened and was not looked at yet. */
         const mail: Array<{ readonly try: number; readonly exit: Exit.Exit<A, E> } | "waited"> = []
         let wake: (() => void) | undefined

@@ -6,7 +6,7 @@ import type { Usage } from "../Usage.ts"
 import { instance } from "./copy.ts"
 
 /** What is on record of one attempt; times in milliseconds on the `Clock`. */
-export interface Attempted {
+export interface Entry {
   readonly target: Receipt.Target
   readonly start: number
   /** Undefined while it runs, as is its outcome. */
@@ -28,8 +28,7 @@ export interface Story {
   /** Undefined where it is that of the first attempt. */
   readonly requested: Receipt.Target | undefined
   readonly startedAt: number
-  /** In the order in which they started. */
-  readonly attempts: ReadonlyArray<Attempted>
+  readonly attempts: ReadonlyArray<Entry>
   readonly switches: ReadonlyArray<Receipt.Switch> | undefined
   readonly refusals: ReadonlyArray<Receipt.Refused> | undefined
 }
@@ -46,8 +45,14 @@ export const unknown: Receipt.Target = { provider: "unknown", model: "unknown" }
 export const interrupted: Receipt.Outcome = { _tag: "Interrupted" }
 
 /** Whether an attempt has an answer, and no other one's was given on. */
-export const isAnswer = ({ lost, outcome }: Pick<Attempted, "lost" | "outcome">): boolean =>
+export const isAnswer = ({ lost, outcome }: Pick<Entry, "lost" | "outcome">): boolean =>
   outcome?._tag === "Answered" && !lost
+
+/** In the order in which they began: some are put on record late. */
+const inOrder = (entries: ReadonlyArray<Entry>): ReadonlyArray<Entry> =>
+  entries.some(({ start }, i) => start < (entries[i - 1]?.start ?? start))
+    ? entries.toSorted((one, other) => one.start - other.start)
+    : entries
 
 /** The receipt of a call that has ended, where what still runs counts as interrupted; without an end, what is over of it. */
 export const receiptOf = (story: Story, now: number, ending: Ending | undefined): Receipt.Receipt => {
@@ -56,8 +61,8 @@ export const receiptOf = (story: Story, now: number, ending: Ending | undefined)
   let served: Receipt.Target | undefined
   let idleSince = startedAt
   let fallback = switches !== undefined
-  const attempted = ending === undefined ? story.attempts.filter(({ end }) => end !== undefined) : story.attempts
-  const attempts = attempted.map((one) => {
+  const all = ending === undefined ? story.attempts.filter(({ end }) => end !== undefined) : story.attempts
+  const attempts = inOrder(all).map((one) => {
     const { cost, end = now, firstOutput, hedge, key, outcome = interrupted, start, target, usage } = one
     const fields: Partial<Mutable<Receipt.Attempt>> = {
       target,

@@ -3,7 +3,7 @@ import * as Duration from "effect/Duration"
 import type { Mutable } from "effect/Types"
 import type { Ended, Event } from "../Call.ts"
 import type * as Receipt from "../Receipt.ts"
-import { type Attempted, receiptOf } from "./receipt.ts"
+import { type Entry, receiptOf } from "./receipt.ts"
 
 /** The story of a call, as far as it was told. */
 class Replay {
@@ -11,7 +11,7 @@ class Replay {
   readonly startedAt: number
   private now: number
   private ended: Ended | undefined
-  private readonly attempts = new Map<number, Mutable<Attempted>>()
+  private readonly attempts = new Map<number, Mutable<Entry>>()
   private switches: Array<Receipt.Switch> | undefined
   private refusals: Array<Receipt.Refused> | undefined
 
@@ -44,8 +44,10 @@ class Replay {
       case "FirstOutput":
         return this.change(event.attempt, { firstOutput: event.at })
       case "AttemptEnded": {
-        const { attempt, cost, outcome, usage } = event
-        return this.change(attempt, { end: event.at, outcome, usage, cost })
+        const { attempt, cost, duration, outcome, usage } = event
+        // Requests that an SDK made by itself are told late, and then it is known when the first of them began.
+        const start = event.at - Duration.toMillis(duration)
+        return this.change(attempt, { start, end: event.at, outcome, usage, cost })
       }
       case "Discarded":
         return this.change(event.attempt, { lost: true })
@@ -83,7 +85,7 @@ class Replay {
     return receiptOf(story, ended?.at ?? now, ended)
   }
 
-  private change(attempt: number, changes: Partial<Attempted>): void {
+  private change(attempt: number, changes: Partial<Entry>): void {
     const attempted = this.attempts.get(attempt)
     if (attempted !== undefined) Object.assign(attempted, changes)
   }

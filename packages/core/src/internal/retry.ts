@@ -18,7 +18,8 @@ import * as Budget from "./budget.ts"
 import * as Call from "./call.ts"
 import { deadlineOf } from "./deadline.ts"
 import { Again, type AnyFiber, type Gate, type Leave } from "./gate.ts"
-import { localOf } from "./local.ts"
+import { claimed, localOf } from "./local.ts"
+import * as Spent from "./spent.ts"
 
 /** The parts of a policy that are functions, so that no spec can hold them. */
 export interface Parts {
@@ -35,6 +36,8 @@ export interface State {
   readonly startedAt: number | undefined
   /** The state of a `Retry.fromSchedule` schedule. */
   readonly schedule: unknown
+  /** The failure before; undefined until there was one. */
+  readonly last: unknown
 }
 
 export type Decision =
@@ -63,21 +66,25 @@ interface Facts {
   readonly elsewhere: (failure: LlmError.LlmError) => boolean
   /** What the `Retry.fromSchedule` schedule says, in milliseconds; 0 when there is none. */
   readonly delay: number
+  /** Whether a retry further in has given up on the failure and could not mark it. */
+  readonly spent: boolean
 }
 
 /** Everything a policy decides. */
 const decide = (spec: RetrySpec, parts: Parts, state: State, failure: unknown, facts: Facts): Decision => {
-  const { deadline, delay, elsewhere, now, u } = facts
+  const { deadline, delay, elsewhere, now, spent, u } = facts
   let pace: Disposition.Pace | undefined
   let hint: Duration.Duration | undefined
   if (LlmError.is(failure)) {
     const disposition = parts.classify(failure)
     if (!Disposition.mayRepeat(disposition)) return giveUp("notRetryable")
+    if (spent) return giveUp("spent")
     if (disposition.next === "elsewhereFirst" && elsewhere(failure)) return giveUp("elsewhere")
     pace = disposition.pace
     hint = disposition.wait
   } else {
     if (spec.repeats === "llmErrors") return giveUp("notRetryable")
+    if (spent) return giveUp("spent")
     hint = hintOf(failure)
   }
   const failures = state.failures + 1
@@ -97,7 +104,7 @@ const decide = (spec: RetrySpec, parts: Parts, state: State, failure: unknown, f
   return {
     _tag: "Again",
     wait: wait.millis,
-    state: { failures, previous: wait.millis, startedAt, schedule: state.schedule }
+    state: { failures, previous: wait.millis, startedAt, schedule: state.schedule, last: failure }
   }
 }
 
@@ -106,22 +113,31 @@ const exponentialDelay = (backoff: Exponential, own: Duration.Duration | undefin
   return { base, raw: Backoff.exponential(base, backoff.factor, n, cap) }
 }
 
-/** Draws the chance that a decision needs, asks the caller's schedule where there is one, decides, and pays. */
+/** The decision of a schedule, which cannot mark a failure that it gives up on: the fiber remembers it. */
 export const next = (
   spec: RetrySpec,
   parts: Parts,
   state: State,
   failure: unknown,
   now: number
-): Effect.Effect<Decision> => Effect.withFiberRuntime((fiber) => nextOn({ fiber, spec, parts }, state, failure, now))
+): Effect.Effect<Decision> =>
+  Effect.withFiberRuntime((fiber) => {
+    const spent = Spent.isGivenUp(fiber, failure, state.failures === 0 ? "unknown" : "known")
+    return Effect.map(nextOn({ fiber, spec, parts, spent }, state, failure, now), (decision) => {
+      if (decision._tag === "Again") Spent.forget(claimed(fiber))
+      else if (spent || !unspent.has(decision.because)) Spent.remember(fiber, state.last, failure)
+      return decision
+    })
+  })
 
 /** A policy at work on a fiber. */
-interface Working {
+interface Working extends Pick<Facts, "spent"> {
   readonly fiber: AnyFiber
   readonly spec: RetrySpec
   readonly parts: Parts
 }
 
+/** Draws the chance that a decision needs, asks the caller's schedule where there is one, decides, and pays. */
 const nextOn = (working: Working, state: State, failure: unknown, now: number): Effect.Effect<Decision> => {
   const { fiber, parts } = working
   const deciding = decideOn(working, state, failure, now)
@@ -145,14 +161,14 @@ const paid = (fiber: AnyFiber, parts: Parts, failure: unknown, decision: Decisio
 const nobody = () => false
 
 const decideOn = (
-  { fiber, parts, spec }: Working,
+  { fiber, parts, spec, spent }: Working,
   state: State,
   failure: unknown,
   now: number
 ): Effect.Effect<Decision> => {
   const { elsewhere = nobody } = localOf(fiber)
   const end = deadlineOf(fiber)?.at ?? Infinity
-  const facts = { now, elsewhere, deadline: end, u: 0, delay: 0 }
+  const facts = { now, elsewhere, deadline: end, u: 0, delay: 0, spent }
   const { schedule } = parts
   if (schedule === undefined) {
     return spec.jitter === "none"
@@ -171,16 +187,17 @@ export const initial = (parts: Parts, startedAt?: number): State => ({
   failures: 0,
   previous: 0,
   startedAt,
-  schedule: parts.schedule?.initial
+  schedule: parts.schedule?.initial,
+  last: undefined
 })
 
 /** Reasons to give up that say nothing against another try: it was never for this policy to repeat. */
 const unspent: ReadonlySet<GiveUp> = new Set(["notRetryable", "elsewhere"])
 
-/** A failure that a policy has given up on is marked, so that no policy further out repeats it. */
-const spend = <E>(failure: E): E => LlmError.is(failure) ? LlmError.update(failure, { spent: true }) : failure
-
-/** Runs what is behind it until that succeeds or the policy gives up. Costs next to nothing until there is a failure. */
+/**
+ * Runs what is behind it until that succeeds or the policy gives up. Costs next to nothing until there is a failure. The
+ * gate of a track stands before it, by which the fiber forgets what was given up on before.
+ */
 export const gate = (spec: RetrySpec, parts: Parts): Gate => {
   /** Leaves an attempt, for good or to make another one. */
   const leave = (state: State): Leave => (exit, { fiber, local, now, restore }) => {
@@ -188,14 +205,16 @@ export const gate = (spec: RetrySpec, parts: Parts): Gate => {
     const failed = Cause.failureOrCause(exit.cause)
     if (Either.isRight(failed)) return exit
     const failure = failed.left
-    const deciding = nextOn({ fiber, spec, parts }, state, failure, now)
+    const spent = Spent.isGivenUp(fiber, failure, "known")
+    const deciding = nextOn({ fiber, spec, parts, spent }, state, failure, now)
     // A schedule of the caller's may take its time.
     return Effect.flatMap(parts.schedule === undefined ? deciding : restore(deciding), (decision) => {
       const because = Predicate.hasProperty(failure, "_tag") ? String(failure._tag) : "failure"
       if (decision._tag === "GiveUp") {
         Call.liveIn(local)?.gaveUp(because, decision.because, now)
-        return Effect.fail(unspent.has(decision.because) ? failure : spend(failure))
+        return Effect.fail(spent || !unspent.has(decision.because) ? Spent.giveUp(fiber, state.last, failure) : failure)
       }
+      Spent.forget(local)
       const again = new Again(leave(decision.state))
       // Where a gate refuses each attempt, this is the only place to be interrupted at.
       if (decision.wait === 0) return Effect.as(restore(Effect.void), again)

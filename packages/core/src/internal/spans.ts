@@ -63,8 +63,9 @@ export class Trace {
     this.try(() => this.span.event(name, this.now(), attributes))
   }
 
-  end(exit: Exit.Exit<unknown, unknown>): void {
-    this.try(() => this.span.end(this.now(), exit))
+  /** Ends it; now, unless another time is given, in milliseconds. */
+  end(exit: Exit.Exit<unknown, unknown>, at?: number): void {
+    this.try(() => this.span.end(at === undefined || !this.timing ? this.now() : nanosAt(at), exit))
   }
 
   private now(): bigint {
@@ -80,12 +81,20 @@ export class Trace {
   }
 }
 
-const start = (fiber: AnyFiber, name: string, kind: Tracer.SpanKind, at?: bigint): Trace | undefined => {
+const nanosAt = (millis: number): bigint => BigInt(Math.round(millis)) * 1_000_000n
+
+const start = (
+  fiber: AnyFiber,
+  name: string,
+  kind: Tracer.SpanKind,
+  at?: bigint,
+  parent = parentOf(fiber.currentSpan)
+): Trace | undefined => {
   try {
     const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
     const span = fiber.currentTracer.span(
       name,
-      parentOf(fiber.currentSpan),
+      parent,
       Context.empty(),
       Chunk.toReadonlyArray(fiber.getFiberRef(FiberRef.currentTracerSpanLinks)),
       fiber.getFiberRef(FiberRef.currentTracerTimingEnabled) ? at ?? clock.unsafeCurrentTimeNanos() : 0n,
@@ -187,6 +196,19 @@ export const attemptStarted = (
   return trace
 }
 
+/** Starts spans beside that of an attempt under way, for requests that the same code has made; from a time in milliseconds. */
+export const siblings = (fiber: AnyFiber, { span }: Trace) => {
+  const attributes = new Map(span.attributes)
+  return ({ number, target }: Pick<Recorded, "number" | "target">, at: number): Trace | undefined => {
+    const trace = start(fiber, `${operation} ${target.model}`, "client", nanosAt(at), span.parent)
+    for (const [name, value] of attributes) trace?.attribute(name, value)
+    trace?.attribute("gen_ai.provider.name", providerName(target.provider))
+    trace?.attribute("gen_ai.request.model", target.model)
+    trace?.attribute("perdure.attempt", number)
+    return trace
+  }
+}
+
 /** The start of a span that is written when it is over. */
 export const nanosOf = (fiber: AnyFiber): bigint | undefined =>
   wanted(fiber) ? Context.get(fiber.currentDefaultServices, Clock.Clock).unsafeCurrentTimeNanos() : undefined
@@ -209,7 +231,8 @@ export const attemptEnded = (
   trace: Trace,
   outcome: Outcome,
   usage: Usage | undefined,
-  cost: Cost | undefined
+  cost: Cost | undefined,
+  at?: number
 ): void => {
   trace.attribute("gen_ai.usage.input_tokens", usage?.inputTokens)
   trace.attribute("gen_ai.usage.output_tokens", usage?.outputTokens)
@@ -219,12 +242,12 @@ export const attemptEnded = (
   trace.attribute("perdure.cost", cost?.amount)
   trace.attribute("perdure.currency", cost?.currency)
   if (outcome._tag === "Answered") trace.attribute("gen_ai.response.model", outcome.model)
-  if (outcome._tag !== "Failed") return trace.end(exitOf(outcome._tag, undefined))
+  if (outcome._tag !== "Failed") return trace.end(exitOf(outcome._tag, undefined), at)
   trace.attribute("error.type", outcome.error)
   trace.attribute("http.response.status_code", outcome.status)
   trace.attribute(
     "perdure.retry_after",
     outcome.retryAfter === undefined ? undefined : Duration.toSeconds(outcome.retryAfter)
   )
-  trace.end(failed(outcome.error))
+  trace.end(failed(outcome.error), at)
 }

@@ -1,5 +1,5 @@
 /** Calls under any circumstances: what each target does, what stands around it, and when the caller has had enough. */
-import { Deferred, Effect, Exit, Fiber, Layer, Stream, TestClock } from "effect"
+import { Clock, Deferred, Effect, Exit, Fiber, Layer, Stream, TestClock } from "effect"
 import * as fc from "effect/FastCheck"
 import {
   Budget,
@@ -22,6 +22,7 @@ import {
 type Way =
   | "answers"
   | "answers together"
+  | "repeats by itself"
   | "fails"
   | "limits"
   | "refuses"
@@ -58,7 +59,7 @@ const move: fc.Arbitrary<Move> = fc.record({
     { weight: 4, arbitrary: fc.constant<Way>("fails") },
     {
       weight: 2,
-      arbitrary: fc.constant<Way>("answers together")
+      arbitrary: fc.constantFrom<Way>("answers together", "repeats by itself")
     },
     {
       weight: 4,
@@ -105,6 +106,8 @@ export const examples: ReadonlyArray<[Circumstances]> = [
   [{ ...plain, targets: [[step("answers together")], [step("answers together")]], join: "hedge" }],
   // A wait, and then a circuit that is open.
   [{ ...plain, targets: [[step("fails")], [step("answers", 50)]], inside: ["breaker", "retry"] }],
+  // An SDK that repeats, in one of two tries.
+  [{ ...plain, targets: [[step("repeats by itself", 200)], [step("answers", 200)]], join: "hedge" }],
   // A stream that is cut and starts again elsewhere.
   [{ ...plain, targets: [[step("fails", 50)], [step("answers", 50)]], kind: "restart" }]
 ]
@@ -129,6 +132,16 @@ const moving = (provider: string, moves: ReadonlyArray<Move>, gate: Deferred.Def
   const next = () => moves[Math.min(made++, moves.length - 1)]!
   const end = <A>(way: Way, answer: Effect.Effect<A, LlmError.LlmError>): Effect.Effect<A, LlmError.LlmError> => {
     if (way === "answers") return answer
+    if (way === "repeats by itself") {
+      return Effect.flatMap(Clock.currentTimeMillis, (now) =>
+        Effect.zipRight(
+          Call.attempted([
+            { startedAt: now - 50, endedAt: now - 25, failure: failures.fails },
+            { startedAt: now - 10, endedAt: now }
+          ]),
+          answer
+        ))
+    }
     if (way === "answers together") return Effect.zipRight(Deferred.await(gate), answer)
     if (way === "hangs") return Effect.never
     return way === "dies" ? Effect.die("a bug") : Effect.fail(failures[way])
@@ -166,7 +179,7 @@ const moving = (provider: string, moves: ReadonlyArray<Move>, gate: Deferred.Def
 
 const policies = {
   retry: Effect.succeed(Policy.retry(Retry.constant("50 millis").pipe(Retry.attempts(2)))),
-  hedge: Effect.succeed(Hedge.make({ after: "50 millis" })),
+  hedge: Hedge.make({ after: "50 millis" }),
   breaker: CircuitBreaker.make({ tripPolicy: CircuitBreaker.consecutive(1) }),
   bulkhead: Bulkhead.make({ limit: 1, queue: 0 }),
   timeout: Effect.succeed(Policy.timeout("150 millis"))
