@@ -26,6 +26,7 @@ export type State =
   | { readonly _tag: "Idle" }
   | { readonly _tag: "Asking"; readonly target: Receipt.Target; readonly attempt: number; readonly since: number }
   | { readonly _tag: "Waiting"; readonly because: string; readonly since: number; readonly until: number }
+  | { readonly _tag: "Queued"; readonly target: Receipt.Target; readonly policy: string; readonly since: number }
 
 /**
  * @since 0.1.0
@@ -50,6 +51,10 @@ export const next = (state: State, event: Call.Event): State => {
         since: event.at,
         until: event.at + Duration.toMillis(event.wait)
       }
+    case "Queued":
+      return { _tag: "Queued", target: event.target, policy: event.policy, since: event.at }
+    case "Dequeued":
+      return idle
     case "Started":
     case "AttemptEnded":
     case "Discarded":
@@ -99,6 +104,12 @@ export const frame = (state: State, now: number): Text.Line => {
         ...meter((now - state.since) / (state.until - state.since)),
         Text.span(`  ${Words.failure(state.because)}`, "dim")
       ]
+    case "Queued":
+      return [
+        turn,
+        Text.span(`in line for ${Words.target(state.target)}`),
+        Text.span(`  ${state.policy}, ${tenths(now - state.since)}`, "dim")
+      ]
   }
 }
 
@@ -127,6 +138,8 @@ export const line = (event: Call.Event): Text.Line | undefined => {
     }
     case "Waiting":
       return [Text.span(`  waiting ${Durations.short(event.wait)}`, "dim")]
+    case "Queued":
+      return [Text.span(`  in line for ${Words.target(event.target)}, ${event.policy}`, "dim")]
     case "FellBack":
       return [Text.span(`  falling back to ${Words.target(event.to)}`)]
     case "Refused":
@@ -139,6 +152,7 @@ export const line = (event: Call.Event): Text.Line | undefined => {
     case "AttemptStarted":
     case "FirstOutput":
     case "Discarded":
+    case "Dequeued":
     case "GaveUp":
     case "KeyBenched":
     case "BudgetExhausted":

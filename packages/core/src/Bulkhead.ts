@@ -418,7 +418,7 @@ const build = <O, S, C extends Checked<S>>(
     const key = settings.key(subject)
     const slot = slots.find(key) ?? slots.add(key, settings.fresh(nowOf(fiber)))
     if (slot.permits.enter()) return leave(slot, fiber, current)
-    return Effect.map(wait(fiber, slot, settings, subject, restore), () => leave(slot, fiber, current))
+    return Effect.map(wait(fiber, key, slot, settings, subject, restore), () => leave(slot, fiber, current))
   }
   const sum = (field: keyof Status) =>
     Effect.sync(() => {

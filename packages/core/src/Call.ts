@@ -129,6 +129,35 @@ export interface Waiting extends Common {
 }
 
 /**
+ * The call is in line for a permit of a policy: the target has as many calls as a bulkhead lets in, or a quota has none left.
+ *
+ * @since 0.1.0
+ * @category events
+ */
+export interface Queued extends Common {
+  readonly _tag: "Queued"
+  readonly target: Target
+  readonly policy: "quota" | "bulkhead"
+  /** Which line: the key, that of a quota after the quota's name. */
+  readonly name: string
+}
+
+/**
+ * The call is no longer in line: it has its permit, the policy refuses it after all, or it was interrupted.
+ *
+ * @since 0.1.0
+ * @category events
+ */
+export interface Dequeued extends Common {
+  readonly _tag: "Dequeued"
+  readonly target: Target
+  readonly policy: "quota" | "bulkhead"
+  readonly name: string
+  readonly outcome: "granted" | "refused" | "interrupted"
+  readonly waited: Duration.Duration
+}
+
+/**
  * Why a retry policy does not repeat a failure.
  *
  * - `notRetryable`: no other try would make it better, or none is safe.
@@ -278,6 +307,8 @@ export type Event =
   | AttemptEnded
   | Discarded
   | Waiting
+  | Queued
+  | Dequeued
   | GaveUp
   | Refused
   | FellBack

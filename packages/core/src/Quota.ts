@@ -13,11 +13,11 @@ import * as Option from "effect/Option"
 import { nowOf } from "./internal/clock.ts"
 import { deadlineOf } from "./internal/deadline.ts"
 import { type AnyFiber, type Gate, type Leave, type Restore, settling } from "./internal/gate.ts"
-import * as Gauges from "./internal/gauges.ts"
 import { Line, type Verdict, Waiter } from "./internal/line.ts"
 import { Memory } from "./internal/memory.ts"
 import type { Ended } from "./internal/opened.ts"
 import * as Pipeline from "./internal/pipeline.ts"
+import { inLine } from "./internal/queueing.ts"
 import * as Pure from "./internal/quota.ts"
 import { observe } from "./internal/quotaLearning.ts"
 import * as Settings from "./internal/quotaOptions.ts"
@@ -206,11 +206,9 @@ const build = (store: Context.Tag.Service<typeof QuotaStore>, first: Settings.Ch
     }
     const waiter = new Waiter(cost, latest)
     line.push(waiter, turn)
+    const queue = { policy: "quota", name: line.key, subject } as const
     return Effect.onError(
-      Effect.map(waiting(call, waiter, restore), (leave) => {
-        Gauges.quotaWait(line.key, clock(fiber) - at)
-        return leave
-      }),
+      inLine(fiber, queue, waiting(call, waiter, restore)),
       () => Effect.sync(() => line.leave(waiter))
     )
   }

@@ -3,6 +3,7 @@ import { assert, describe, expect, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Fiber, TestClock } from "effect"
 import {
   Budget,
+  Bulkhead,
   Call,
   Fallback,
   Hedge,
@@ -11,6 +12,7 @@ import {
   LlmProvider,
   LlmRequest,
   Policy,
+  Quota,
   Receipt,
   Retry
 } from "perdure"
@@ -155,6 +157,73 @@ describe("the events of a call", () => {
         ["InvalidRequest", "request", 400],
         ["Defect", undefined, undefined],
         [undefined, undefined, undefined]
+      ])
+    }))
+
+  it.effect("O1: tell of the time in the line of a quota, also where that ends in an interruption", () =>
+    Effect.gen(function*() {
+      const { install, of } = watching()
+      const { install: traced, named } = collector()
+      const quota = Quota.make({ name: "line", perMinute: { requests: 1 }, maxWait: "5 minutes" })
+      const layer = LlmProvider.withPolicy(scripted([answer("hi")]).layer, quota)
+      const three = Effect.gen(function*() {
+        const call = LlmProvider.generate("hello")
+        yield* call
+        assert.deepStrictEqual(of("Queued"), [])
+        const waits = yield* Effect.fork(call)
+        const leaves = yield* Effect.fork(call)
+        yield* TestClock.adjust("1 minute")
+        const { receipt } = yield* Fiber.join(waits)
+        assert.deepStrictEqual(receipt.waited, Duration.minutes(1))
+        yield* TestClock.adjust("10 seconds")
+        yield* Fiber.interrupt(leaves)
+      })
+      yield* three.pipe(Effect.provide(layer), install, traced)
+      const place = { policy: "quota", name: "line/openai/gpt-4o", target: openAi }
+      expect(of("Queued")).toMatchObject([{ ...place, at: 0 }, { ...place, at: 0 }])
+      expect(of("Dequeued")).toMatchObject([
+        { ...place, at: 60_000, outcome: "granted", waited: Duration.minutes(1) },
+        { ...place, at: 70_000, outcome: "interrupted", waited: Duration.seconds(70) }
+      ])
+      assert.deepStrictEqual(of("Queued").map(({ call }) => call), of("Dequeued").map(({ call }) => call))
+      assert.deepStrictEqual(named("perdure.call").map(({ events }) => events), [
+        [],
+        [["perdure.wait", 60_000, {
+          "perdure.wait": 60,
+          "perdure.queue": "quota",
+          "perdure.queue.outcome": "granted"
+        }]],
+        [["perdure.wait", 70_000, {
+          "perdure.wait": 70,
+          "perdure.queue": "quota",
+          "perdure.queue.outcome": "interrupted"
+        }]]
+      ])
+    }))
+
+  it.effect("O1: tell of the time in the line of a bulkhead, also where that ends in a refusal", () =>
+    Effect.gen(function*() {
+      const { install, of } = watching()
+      const bulkhead = Bulkhead.make({ limit: 1, queue: 1, maxWait: "2 seconds" })
+      const layer = LlmProvider.withPolicy(scripted([Effect.never]).layer, bulkhead)
+      const three = Effect.gen(function*() {
+        const call = Effect.exit(LlmProvider.generate("hello"))
+        yield* Effect.fork(call)
+        yield* Effect.yieldNow()
+        const waits = yield* Effect.fork(call)
+        yield* Effect.yieldNow()
+        // The line is full, so this one is never in it.
+        yield* call
+        yield* TestClock.adjust("2 seconds")
+        yield* Fiber.join(waits)
+      })
+      yield* three.pipe(Effect.provide(layer), install)
+      const place = { policy: "bulkhead", name: "openai/gpt-4o", target: openAi }
+      expect(of("Queued")).toMatchObject([{ ...place, at: 0 }])
+      expect(of("Dequeued")).toMatchObject([{ ...place, at: 2000, outcome: "refused", waited: Duration.seconds(2) }])
+      assert.deepStrictEqual(of("Refused").map(({ at, because }) => [at, because]), [
+        [0, "BulkheadFull"],
+        [2000, "BulkheadFull"]
       ])
     }))
 

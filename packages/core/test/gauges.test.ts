@@ -1,7 +1,7 @@
 /** What policies with state tell in metrics. */
 import { assert, it, vi } from "@effect/vitest"
-import { Effect, Fiber, Metric, MetricState, TestClock } from "effect"
-import { Budget, CircuitBreaker, LlmError, Policy, Quota, Retry } from "perdure"
+import { Duration, Effect, Fiber, Metric, MetricState, TestClock } from "effect"
+import { Budget, Bulkhead, CircuitBreaker, LlmError, Policy, Quota, Retry } from "perdure"
 import * as Gauges from "../src/internal/gauges.ts"
 
 /** The state of the series of a name that has a label of this value. */
@@ -38,18 +38,57 @@ it.effect("O2: a breaker tells where its circuit is", () =>
     assert.strictEqual(state(), 3)
   }))
 
-it.effect("O2: a quota tells how long calls waited, of those that did", () =>
+/** How often and how long calls were in a line, by how they left it. */
+const waits = (policy: "quota" | "bulkhead", name: string) =>
+  Object.fromEntries(
+    Metric.unsafeSnapshot().flatMap(({ metricKey: { name: metric, tags }, metricState }) =>
+      metric === `perdure.${policy}.wait.duration` && MetricState.isHistogramState(metricState) &&
+        tags.some(({ key, value }) => key === `perdure.${policy}` && value === name)
+        ? [[tags.find(({ key }) => key === "perdure.queue.outcome")?.value, [metricState.count, metricState.sum]]]
+        : []
+    )
+  )
+
+it.effect("O2: a quota tells how long calls waited, of those that did, however that ended", () =>
   Effect.gen(function*() {
     const quota = yield* Quota.make({ perMinute: { requests: 1 }, key: () => "gauged quota", maxWait: "3 minutes" })
-    const waits = () => read("perdure.quota.wait.duration", "default/gauged quota")
     yield* quota(Effect.void)
-    assert.isUndefined(waits())
-    const waiter = yield* Effect.fork(quota(Effect.void))
+    assert.deepStrictEqual(waits("quota", "default/gauged quota"), {})
+    const blocked = new LlmError.RateLimited({ provider: "p", model: "m", retryAfter: Duration.minutes(10) })
+    const waiter = yield* Effect.fork(Effect.exit(quota(Effect.delay(Effect.fail(blocked), "5 seconds"))))
+    const leaves = yield* Effect.fork(quota(Effect.void))
+    const refused = yield* Effect.fork(Effect.exit(quota(Effect.void)))
     yield* TestClock.adjust("1 minute")
+    yield* Fiber.interrupt(leaves)
+    // It was to have its permit in time, until the provider asked to be left alone.
+    yield* TestClock.adjust("5 seconds")
     yield* Fiber.join(waiter)
-    const state = waits()
-    assert(state !== undefined && MetricState.isHistogramState(state))
-    assert.deepStrictEqual([state.count, state.sum], [1, 60])
+    yield* Fiber.join(refused)
+    assert.deepStrictEqual(waits("quota", "default/gauged quota"), {
+      granted: [1, 60],
+      interrupted: [1, 60],
+      refused: [1, 65]
+    })
+  }))
+
+it.effect("O2: a bulkhead tells how long calls waited, of those that did, however that ended", () =>
+  Effect.gen(function*() {
+    const bulkhead = yield* Bulkhead.make({ limit: 1, key: () => "gauged bulkhead", maxWait: "5 seconds" })
+    yield* Effect.fork(bulkhead(Effect.sleep("3 seconds")))
+    yield* Effect.yieldNow()
+    const waiter = yield* Effect.fork(bulkhead(Effect.never))
+    const leaves = yield* Effect.fork(bulkhead(Effect.void))
+    const refused = yield* Effect.fork(Effect.exit(bulkhead(Effect.void)))
+    yield* TestClock.adjust("4 seconds")
+    yield* Fiber.interrupt(leaves)
+    yield* TestClock.adjust("1 second")
+    yield* Fiber.join(refused)
+    yield* Fiber.interrupt(waiter)
+    assert.deepStrictEqual(waits("bulkhead", "gauged bulkhead"), {
+      granted: [1, 3],
+      interrupted: [1, 4],
+      refused: [1, 5]
+    })
   }))
 
 it.effect("O2: a budget tells what it has left", () =>
@@ -103,7 +142,7 @@ it("two copies of the library count names, targets and calls together", async ()
   }
   const copies = [await load(), await load()] as const
   const [one, two] = copies
-  assert.notStrictEqual(one.gauges.quotaWait, two.gauges.quotaWait)
+  assert.notStrictEqual(one.gauges.queueWait, two.gauges.queueWait)
   assert.notStrictEqual(one.metrics.refused, two.metrics.refused)
   assert.notStrictEqual(one.LlmProvider.make, two.LlmProvider.make)
 
@@ -120,14 +159,18 @@ it("two copies of the library count names, targets and calls together", async ()
 
   for (const [half, copy] of copies.entries()) {
     for (let n = 0; n < 300; n++) {
-      copy.gauges.quotaWait(`copy ${half} ${n}`, 1)
+      copy.gauges.queueWait("quota", `copy ${half} ${n}`, "granted", 1)
       copy.metrics.refused({ provider: `copy ${half}`, model: `${n}` }, "BulkheadFull", [])
     }
   }
   const own = (name: string, label: string) =>
-    Metric.unsafeSnapshot().filter(({ metricKey }) =>
-      metricKey.name === name && metricKey.tags.some(({ key, value }) => key === label && value !== "_OTHER")
-    ).length
+    new Set(
+      Metric.unsafeSnapshot().flatMap(({ metricKey: { name: metric, tags } }) =>
+        metric === name && tags.some(({ key, value }) => key === label && value !== "_OTHER")
+          ? [tags.flatMap(({ key, value }) => key === "perdure.queue.outcome" ? [] : [value]).join()]
+          : []
+      )
+    ).size
   assert.strictEqual(own("perdure.quota.wait.duration", "perdure.quota"), Gauges.most)
   assert.strictEqual(own("perdure.refusals", "gen_ai.request.model"), one.metrics.mostTargets)
 })

@@ -10,7 +10,7 @@ import type * as Fiber from "effect/Fiber"
 import * as FiberRef from "effect/FiberRef"
 import { globalValue } from "effect/GlobalValue"
 import * as Option from "effect/Option"
-import type { BudgetExhausted, Event, GiveUp, Observer } from "../Call.ts"
+import type { BudgetExhausted, Dequeued, Event, GiveUp, Observer, Queued } from "../Call.ts"
 import type { Transition } from "../CircuitBreaker.ts"
 import * as Disposition from "../Disposition.ts"
 import * as LlmError from "../LlmError.ts"
@@ -180,6 +180,26 @@ export class Call {
     reporters?.metrics.waited(target, because, wait, this.labels)
     this.trace?.event("perdure.wait", { "perdure.wait": Duration.toSeconds(wait), "error.type": because })
     if (this.watched) this.emit({ _tag: "Waiting", at: now, target, wait, because })
+  }
+
+  /** It is in line at a policy. */
+  queued(place: Pick<Queued, "target" | "policy" | "name">, now: number): void {
+    if (this.watched) this.emit({ _tag: "Queued", at: now, ...place })
+  }
+
+  /** It is no longer in line. */
+  dequeued(
+    place: Pick<Queued, "target" | "policy" | "name">,
+    outcome: Dequeued["outcome"],
+    waited: Duration.Duration,
+    now: number
+  ): void {
+    this.trace?.event("perdure.wait", {
+      "perdure.wait": Duration.toSeconds(waited),
+      "perdure.queue": place.policy,
+      "perdure.queue.outcome": outcome
+    })
+    if (this.watched) this.emit({ _tag: "Dequeued", at: now, ...place, outcome, waited })
   }
 
   /** A budget does not pay for another try. */

@@ -36,19 +36,32 @@ const numbers = { closed: 0, halfOpen: 1, open: 2, isolated: 3 } as const satisf
 
 export const breaker = (circuit: string, phase: Phase): void => states(circuit).unsafeUpdate(numbers[phase], [])
 
-const waits = named("perdure.quota", "s", (labels) =>
-  Metric.fromMetricKey(
-    MetricKey.taggedWithLabels(
-      MetricKey.histogram(
-        "perdure.quota.wait.duration",
-        MetricBoundaries.exponential({ start: 0.01, factor: 2, count: 16 }),
-        "How long calls waited for a permit of a quota, of those that waited."
-      ),
-      labels
-    )
-  ))
+const boundaries = MetricBoundaries.exponential({ start: 0.01, factor: 2, count: 16 })
 
-export const quotaWait = (key: string, millis: number): void => waits(key).unsafeUpdate(millis / 1000, [])
+/** How long calls were in the lines of a policy, by how they left. */
+const waits = (policy: "quota" | "bulkhead") =>
+  named(`perdure.${policy}`, "s", (labels) => {
+    const key = MetricKey.histogram(
+      `perdure.${policy}.wait.duration`,
+      boundaries,
+      `How long calls waited for a permit of a ${policy}, of those that waited.`
+    )
+    const by = (outcome: string) =>
+      Metric.fromMetricKey(
+        MetricKey.taggedWithLabels(key, [...labels, MetricLabel.make("perdure.queue.outcome", outcome)])
+      )
+    // A series is there from its first update on.
+    return { granted: by("granted"), refused: by("refused"), interrupted: by("interrupted") }
+  })
+
+const queues = { quota: waits("quota"), bulkhead: waits("bulkhead") }
+
+export const queueWait = (
+  policy: "quota" | "bulkhead",
+  name: string,
+  outcome: "granted" | "refused" | "interrupted",
+  millis: number
+): void => queues[policy](name)[outcome].unsafeUpdate(millis / 1000, [])
 
 const budgets = named(
   "perdure.budget",

@@ -6,6 +6,7 @@ import { Permits, Place } from "./bulkhead.ts"
 import { clockOf } from "./clock.ts"
 import { deadlineOf } from "./deadline.ts"
 import type { AnyFiber, Restore } from "./gate.ts"
+import { inLine } from "./queueing.ts"
 import { refuse } from "./refuse.ts"
 import { after } from "./timer.ts"
 
@@ -60,6 +61,7 @@ export interface Waiting {
  */
 export const wait = <S>(
   fiber: AnyFiber,
+  key: string,
   slot: Slot<S>,
   { maxWait, queue }: Waiting,
   subject: Subject | undefined,
@@ -84,7 +86,7 @@ export const wait = <S>(
       if (permits.withdraw(waiter)) waiter.tell(Effect.suspend(full))
     })
   })
-  return Effect.matchCauseEffect(restore(told), {
+  const waited = Effect.matchCauseEffect(restore(told), {
     onSuccess: () => Effect.void,
     onFailure: (cause) => {
       waiter.cancelTimer?.()
@@ -92,6 +94,7 @@ export const wait = <S>(
       return Effect.failCause(cause)
     }
   })
+  return inLine(fiber, { policy: "bulkhead", name: key, subject }, waited)
 }
 
 /** How many keys are remembered before those are forgotten that nobody holds a permit of or waits for. */

@@ -67,6 +67,8 @@ class Replay {
         return
       case "Started":
       case "Waiting":
+      case "Queued":
+      case "Dequeued":
       case "GaveUp":
       case "CircuitChanged":
       case "KeyBenched":
