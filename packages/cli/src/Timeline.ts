@@ -78,7 +78,12 @@ const rowOf = (row: Waterfall.Row | Waterfall.Skipped, number: (attempt: number)
       return moment(`${blank} ${Words.target(row.refused.target)}`, row.start, glyphs.refused, because)
     }
     case "Switched":
-      return moment(`${blank} fallback`, row.start, glyphs.switched, Text.span("", "accent"))
+      return moment(
+        `${blank} fallback`,
+        row.start,
+        glyphs.switched,
+        Text.span(Words.failure(row.switched.because), "accent")
+      )
     case "Skipped":
       return { between: Waterfall.leftOut(row) }
   }

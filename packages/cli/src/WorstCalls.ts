@@ -65,9 +65,13 @@ const rowLine = (row: Waterfall.Row | Waterfall.Skipped, total: number): Html =>
         [{ kind: "fallback", from: at(row.start), to: at(row.start) }]
       )
     case "Switched":
-      return line("fallback", `to ${Figures.cut(Words.target(row.switched.to))}`, "", [
-        { kind: "moment", from: at(row.start), to: at(row.start) }
-      ])
+      return line(
+        "fallback",
+        Figures.cut(Words.failure(row.switched.because)),
+        "",
+        [{ kind: "moment", from: at(row.start), to: at(row.start) }],
+        `to ${Figures.cut(Words.target(row.switched.to))}`
+      )
     case "Skipped":
       return html`<li><span class="what dim">… ${Waterfall.leftOut(row)} …</span></li>`
   }

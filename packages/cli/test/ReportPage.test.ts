@@ -97,6 +97,17 @@ describe("ReportPage.render", () => {
     assert.match(page, /<th scope="row"><bdi>backup\/gpt-4o-mini<\/bdi><\/th><td[^>]*>1<\/td><td[^>]*>100 %<\/td>/)
     assert.lengthOf(page.match(/<ol class="waterfall">/g) ?? [], 20)
   })
+  it("says why a call went on elsewhere, and whom it asked then", () => {
+    const to = { provider: "backup", model: "gpt-4o-mini" }
+    const switched = { at: Duration.millis(1200), from: story.requested, to, because: "RateLimited" }
+    const page = render([new Receipt.Receipt({ ...story, switches: [switched] })])
+    assert.match(page, /fallback<\/bdi>.*?<span class="note-of">rate limited<\/span>.*?to backup\/gpt-4o-mini/)
+  })
+  it("names the failure of a call that its receipt names, and not that of its last attempt", () => {
+    const [attempt] = receipt([{ took: 5, outcome: answered }]).attempts
+    const late = new Receipt.Receipt({ ...receipt([]), attempts: [attempt!], outcome: "Failed", error: "TimedOut" })
+    assert.match(render([late]), /failed after .*?timed out/)
+  })
   it("describes every chart in words and repeats it as a table", () => {
     const page = render(week)
     const charts = page.match(/<svg class="columns"/g)?.length ?? 0

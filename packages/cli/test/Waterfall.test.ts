@@ -97,7 +97,7 @@ describe("Timeline.lines, what a receipt may tell besides", () => {
     const [rejected, attempt, fallback, hedge] = plain(Timeline.lines(rich, 80))
     assert.match(rejected ?? "", /^ {4}openai\/gpt-4o +× +circuit open$/)
     assert.match(attempt ?? "", /^ {2}1 openai\/gpt-4o · team-a {2}▓+ +503 overloaded +400ms$/)
-    assert.match(fallback ?? "", /^ {4}fallback +↓$/)
+    assert.match(fallback ?? "", /^ {4}fallback +↓ +overloaded$/)
     assert.match(hedge ?? "", /^ {2}2 backup\/gpt-4o-mini +▄+█+ +answered, hedge +600ms$/)
     const bars = hedge?.match(/(▄+)(█+)/)
     assert.approximately(bars?.[1]?.length ?? 0, bars?.[2]?.length ?? 0, 1)

@@ -161,7 +161,10 @@ export class Receipt extends Schema.Class<Receipt>("perdure/Receipt")({
   outcome: Schema.optional(Schema.Literal("Answered", "Failed", "Interrupted")),
   /** The `_tag` of the failure it ended with: `Defect` for a defect, `_OTHER` for a failure that has none of ours. */
   error: Schema.optional(Schema.String),
-  /** Whether a target other than the requested one was tried, successfully or not. */
+  /**
+   * Whether a target other than the requested one was tried, successfully or not. A try beside another counts only when it
+   * is the one that answered.
+   */
   fallback: Schema.Boolean,
   /** Every attempt, in the order in which they started. */
   attempts: Schema.Array(Attempt),

@@ -46,6 +46,7 @@ describe("the log line of a call", () => {
           "perdure.served.provider": "anthropic",
           "perdure.served.model": "claude-2024-08-06",
           "perdure.fallback": true,
+          "perdure.fallback.reason": "ProviderUnavailable",
           "perdure.attempts": 3,
           "perdure.failures": "ProviderUnavailable ProviderUnavailable",
           "perdure.duration": 2.5,

@@ -1,6 +1,6 @@
 /** What each kind of event says. */
 import { assert, describe, expect, it } from "@effect/vitest"
-import { Deferred, Duration, Effect, Fiber, TestClock } from "effect"
+import { Deferred, Duration, Effect, Exit, Fiber, TestClock } from "effect"
 import {
   Budget,
   Bulkhead,
@@ -60,6 +60,23 @@ describe("the events of a call", () => {
       assert.deepStrictEqual(receipt.attempts.map(({ discarded }) => discarded), [undefined, true])
       assert.strictEqual(receipt.served?.provider, "openai")
       assert.deepStrictEqual(of("Ended")[0]?.receipt, receipt)
+    }))
+
+  it.effect("O1: a try beside another is no fallback, unless it is the one that answers", () =>
+    Effect.gen(function*() {
+      for (const [millis, fallback] of [[1500, false], [5000, true]] as const) {
+        const first = scripted([Effect.delay(Effect.succeed(answer("first")), millis)])
+        const second = scripted([Effect.delay(Effect.succeed(answer("second", anthropic)), "1 second")], anthropic)
+        const hedged = Hedge.services([first.service, second.service], { after: "1 second" })
+        const { exit } = yield* run(hedged.generate(ask))
+        assert(Exit.isSuccess(exit))
+        const { receipt } = exit.value
+        assert.deepStrictEqual(receipt.attempts.map(({ target }) => target), [openAi, anthropic])
+        assert.deepStrictEqual([receipt.fallback, receipt.served?.provider], [
+          fallback,
+          fallback ? "anthropic" : "openai"
+        ])
+      }
     }))
 
   it.effect("O1: do not name a requested target before there is one, nor does the span", () =>

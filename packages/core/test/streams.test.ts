@@ -2,6 +2,7 @@ import { assert, describe, expect, it } from "@effect/vitest"
 import { Chunk, Duration, Effect, Exit, Fiber, Layer, Option, Queue, Stream, TestClock } from "effect"
 import {
   Call,
+  CircuitBreaker,
   Fallback,
   InvalidOption,
   LlmError,
@@ -9,6 +10,7 @@ import {
   LlmRequest,
   LlmResponse,
   Policy,
+  type Receipt,
   Retry,
   StreamPart
 } from "perdure"
@@ -145,6 +147,60 @@ describe("S3: a stream that is cut after its first output", () => {
       const failure = failureOf(exit)
       assert(failure._tag === "StreamInterrupted" && !failure.idempotent)
       assert.strictEqual(calls(), 1)
+    }))
+
+  it.effect("O1: a restart elsewhere is a fallback, told before whoever is asked, also where that one cannot be opened", () =>
+    Effect.gen(function*() {
+      const slow = Duration.seconds(2)
+      const third = { provider: "third", model: "m" }
+      const refusing =
+        streaming([[slow, new LlmError.InvalidRequest({ ...anthropic, status: 400 })]], anthropic).service
+      const busy = streaming([[slow, new LlmError.Overloaded({ ...anthropic, status: 529 })]], anthropic).service
+      const opening = streaming([[slow, text("Hi"), finish]], third).service
+      const stories = []
+      for (const rest of [[opening], [refusing], [busy, opening]]) {
+        const told: Array<string> = []
+        const receipts: Array<Receipt.Receipt> = []
+        const chain = Fallback.make([streaming([[text("a"), slow, overloaded]]).service, ...rest])
+        yield* run(
+          Effect.exit(read(chain, { whenCut: "restart" })).pipe(Call.observe((event) => {
+            if (event._tag === "FellBack" || event._tag === "AttemptStarted") told.push(event._tag)
+            if (event._tag === "Ended") receipts.push(event.receipt)
+          }))
+        )
+        const [receipt] = receipts
+        assert.isTrue(receipt?.fallback)
+        stories.push([
+          told.join(" "),
+          ...receipt?.switches?.map(({ at, because, from, to }) =>
+            `${Duration.toMillis(at)} ${from.provider} ${to.provider} ${because}`
+          ) ?? []
+        ])
+      }
+      const once = "AttemptStarted FellBack AttemptStarted"
+      assert.deepStrictEqual(stories, [
+        [once, "2000 openai third Overloaded"],
+        [once, "2000 openai anthropic Overloaded"],
+        [`${once} FellBack AttemptStarted`, "2000 openai anthropic Overloaded", "4000 anthropic third Overloaded"]
+      ])
+    }))
+
+  it.effect("O1: a restart elsewhere that a policy there refuses is a fallback too", () =>
+    Effect.gen(function*() {
+      const breaker = yield* CircuitBreaker.make()
+      yield* breaker.isolate("anthropic/claude")
+      const guarded = streaming([[text("b"), finish]], anthropic).service
+      const layer = LlmProvider.orElse(
+        Layer.succeed(LlmProvider.LlmProvider, streaming([cut]).service),
+        LlmProvider.withPolicy(Layer.succeed(LlmProvider.LlmProvider, guarded), breaker)
+      )
+      const { exit } = yield* run(
+        Stream.runDrain(LlmProvider.stream("hello", { whenCut: "restart" })).pipe(Effect.provide(layer))
+      )
+      const { receipt } = failureOf(exit)
+      expect(receipt?.switches).toMatchObject([{ from: openAi, to: anthropic, because: "Overloaded" }])
+      expect(receipt?.refusals).toMatchObject([{ target: anthropic, because: "CircuitOpen" }])
+      assert.isTrue(receipt?.fallback)
     }))
 
   it.effect("a restart that cannot be opened does not hide the first failure", () =>

@@ -110,6 +110,8 @@ export class Call {
   ended = false
   /** The targets that cut a stream after its first output, with the failure. */
   cuts: ReadonlyMap<string, LlmError.LlmError> = none
+  /** The target that cut its stream, until it is known who goes on with it. */
+  private left: Pick<Receipt.Switch, "from" | "because"> | undefined
   readonly kind: "call" | "track"
   /** What the reader of a stream wants when it is cut after its first output. */
   readonly whenCut: WhenCut
@@ -241,6 +243,7 @@ export class Call {
     }
     for (let call: Call | undefined = this; call !== undefined; call = call.parent) {
       if (keep(call.attempts, attempt, call.kind)) call.dropped += 1
+      if (call.left !== undefined) call.goesOn(target, now)
     }
     if (this.watched) {
       this.emit({ _tag: "AttemptStarted", at: now, attempt: attempt.number, target: attempt.target, key, hedge })
@@ -338,9 +341,26 @@ export class Call {
     for (const attempt of this.attempts) this.end(attempt, interrupted, now)
   }
 
+  /** Its stream was cut, and is to start again: whoever is asked next goes on with it. */
+  startAgain(cut: LlmError.LlmError): void {
+    const from = this.target
+    this.cuts = new Map([...this.cuts, [targetKey(from), LlmError.update(cut, { handedOut: false })]])
+    this.left = { from, because: cut._tag }
+  }
+
+  /** A target goes on with a stream that was cut. Another one than that which cut it is a fallback. */
+  private goesOn({ model, provider }: Receipt.Target, at: number): void {
+    const { left } = this
+    this.left = undefined
+    const to = { provider, model }
+    if (left === undefined || targetKey(left.from) === targetKey(to)) return
+    this.fallBack({ _tag: "FellBack", at, from: left.from, to, because: left.because })
+  }
+
   /** A fallback moves on; told to every call around this one. */
   fallBack(event: Extract<Told, { _tag: "FellBack" }>): void {
     const { at, because, from, to } = event
+    if (this.left !== undefined) this.goesOn(from, at)
     for (let call: Call | undefined = this; call !== undefined; call = call.parent) {
       const step = { at: Duration.millis(at - call.startedAt), from, to, because }
       if (call.switches === undefined) call.switches = [step]
@@ -361,6 +381,7 @@ export class Call {
   refused(error: LlmError.Refusal, now: number): void {
     const { _tag: because, model, provider, retryAfter } = error
     const target = { provider, model }
+    if (this.left !== undefined && targetKey(this.left.from) !== targetKey(target)) this.goesOn(target, now)
     for (let call: Call | undefined = this; call !== undefined; call = call.parent) {
       const at = Duration.millis(now - call.startedAt)
       const refused = retryAfter === undefined ? { at, target, because } : { at, target, because, retryAfter }

@@ -137,25 +137,20 @@ const restarting = (
   const restart = (cut: LlmError.LlmError): Pull => {
     const all = before === undefined ? cut : LlmError.both(before, cut)
     if (left === 0 || toolCalled || !mayRestart(cut)) return Effect.fail(Option.some(all))
-    const from = call.target
-    call.cuts = new Map([...call.cuts, [Call.targetKey(from), LlmError.update(cut, { handedOut: false })]])
     // Whoever is asked again has said when; another target has not.
     const wait = restarts.targets > 1 ? undefined : cut.retryAfter
     if (wait !== undefined && Duration.greaterThan(wait, defaultMaxRetryAfter)) return Effect.fail(Option.some(all))
+    call.startAgain(cut)
     const again = Call.on(call, reopen)
     return Effect.matchEffect(wait === undefined ? again : Effect.zipRight(pause(wait, cut._tag), again), {
       onFailure: (error) => Effect.fail(Option.some(LlmError.both(all, error))),
-      onSuccess: (opened) =>
-        Effect.map(Effect.clock, (clock) => {
-          const to = call.target
-          if (Call.targetKey(from) !== Call.targetKey(to)) {
-            call.fallBack({ _tag: "FellBack", at: clock.unsafeCurrentTimeMillis(), from, to, because: cut._tag })
-          }
-          before = all
-          left -= 1
-          pull = opened.pull
-          return Chunk.of<StreamPart>({ _tag: "Restarted", provider: to.provider, model: to.model })
-        })
+      onSuccess: (opened) => {
+        const { model, provider } = call.target
+        before = all
+        left -= 1
+        pull = opened.pull
+        return Effect.succeed(Chunk.of<StreamPart>({ _tag: "Restarted", provider, model }))
+      }
     })
   }
 

@@ -94,7 +94,7 @@ const textOf = ({ error, outcome }: End, { attempts, requested, served }: Receip
 
 /** What is known is told; what is not has no place in the line. */
 const facts = ({ error, outcome, status }: End, receipt: Receipt): Record<string, unknown> => {
-  const { attempts, duration, fallback, firstOutput, refusals, requested, served, waited } = receipt
+  const { attempts, duration, fallback, firstOutput, refusals, requested, served, switches, waited } = receipt
   const { cachedInputTokens, inputTokens, outputTokens } = receipt.usage
   const { cost } = receipt
   const failures = attempts.flatMap(({ outcome }) => outcome._tag === "Failed" ? [outcome.error] : [])
@@ -105,6 +105,7 @@ const facts = ({ error, outcome, status }: End, receipt: Receipt): Record<string
     "perdure.served.provider": served?.provider,
     "perdure.served.model": served?.model,
     "perdure.fallback": fallback,
+    "perdure.fallback.reason": switches?.map(({ because }) => because).join(" "),
     "perdure.attempts": attempts.length,
     "perdure.failures": failures.length === 0 ? undefined : failures.join(" "),
     "perdure.refusals": refusals?.map(({ because }) => because).join(" "),

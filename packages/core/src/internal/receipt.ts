@@ -48,6 +48,9 @@ export const interrupted: Receipt.Outcome = { _tag: "Interrupted" }
 export const isAnswer = ({ lost, outcome }: Pick<Entry, "lost" | "outcome">): boolean =>
   outcome?._tag === "Answered" && !lost
 
+const isSame = (one: Receipt.Target, other: Receipt.Target): boolean =>
+  one.provider === other.provider && one.model === other.model
+
 /** In the order in which they began: some are put on record late. */
 const inOrder = (entries: ReadonlyArray<Entry>): ReadonlyArray<Entry> =>
   entries.some(({ start }, i) => start < (entries[i - 1]?.start ?? start))
@@ -59,6 +62,7 @@ export const receiptOf = (story: Story, now: number, ending: Ending | undefined)
   const { refusals, startedAt, switches } = story
   const requested = story.requested ?? story.attempts[0]?.target ?? unknown
   let served: Receipt.Target | undefined
+  let servedBy: Receipt.Target | undefined
   let idleSince = startedAt
   let fallback = switches !== undefined
   const all = ending === undefined ? story.attempts.filter(({ end }) => end !== undefined) : story.attempts
@@ -80,9 +84,13 @@ export const receiptOf = (story: Story, now: number, ending: Ending | undefined)
     idleSince = Math.max(idleSince, end)
     if (outcome._tag === "Answered") {
       if (one.lost) fields.discarded = true
-      else if (ending?.outcome === "Answered") served = { provider: target.provider, model: outcome.model }
+      else if (ending?.outcome === "Answered") {
+        served = { provider: target.provider, model: outcome.model }
+        servedBy = target
+      }
     }
-    fallback ||= target.provider !== requested.provider || target.model !== requested.model
+    // A try beside another moves on from nobody, unless it is the one that answers.
+    fallback ||= !hedge && !isSame(target, requested)
     return instance(Receipt.Attempt, fields)
   })
   return instance(Receipt.Receipt, {
@@ -90,7 +98,7 @@ export const receiptOf = (story: Story, now: number, ending: Ending | undefined)
     ...(served === undefined ? {} : { served }),
     ...(ending === undefined ? {} : { outcome: ending.outcome }),
     ...(ending?.error === undefined ? {} : { error: ending.error }),
-    fallback,
+    fallback: fallback || (servedBy !== undefined && !isSame(servedBy, requested)),
     attempts,
     startedAt,
     duration: Duration.millis(now - startedAt),
