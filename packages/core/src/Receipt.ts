@@ -94,7 +94,10 @@ export class Attempt extends Schema.Class<Attempt>("perdure/Attempt")({
   firstOutput: optionalMillis("firstOutputMs"),
   /** The tokens it used, as far as the provider said, also where it failed or was interrupted. */
   usage: Schema.optional(Usage),
-  /** What the tokens cost; absent where the tokens or the price are not known. See `ModelPrices`. */
+  /**
+   * What the tokens cost; absent where the tokens or the price are not known, as of a stream that was cut after output that
+   * its usage does not count yet. See `ModelPrices`.
+   */
   cost: Schema.optional(Cost)
 }) {}
 

@@ -1,7 +1,7 @@
 /** The tokens of attempts that were not let come to their end. */
 import { assert, describe, expect, it } from "@effect/vitest"
 import { Effect, Fiber, Stream, TestClock } from "effect"
-import { Call, Deadline, Hedge, LlmProvider, LlmRequest, LlmResponse, StreamPart } from "perdure"
+import { Call, Deadline, Hedge, LlmError, LlmProvider, LlmRequest, LlmResponse, ModelPrices, StreamPart } from "perdure"
 import { answer, anthropic, openAi } from "./support/provider.ts"
 import { collector, metrics } from "./support/telemetry.ts"
 
@@ -80,6 +80,49 @@ describe("O1: the tokens of a stream that is not read to its end", () => {
         assert.deepStrictEqual(ended().map((receipt) => receipt.attempts.map(({ usage }) => usage)), [[used]])
       }))
   }
+
+  const costs: ReadonlyArray<readonly [string, ReadonlyArray<StreamPart.StreamPart>, number | undefined]> = [
+    ["nothing that is known, where output came after them", [usage, text], undefined],
+    ["what they cost, where they came with the last output", [text, usage], 0.00201],
+    ["what they cost, where there was no output", [usage], 0.00201]
+  ]
+  for (const [what, parts, cost] of costs) {
+    it.effect(`cost ${what}`, () =>
+      Effect.gen(function*() {
+        const { ended, attempts, install } = watching()
+        const cut = new LlmError.StreamInterrupted(openAi)
+        const failing = LlmProvider.make({
+          ...openAi,
+          generate: () => Effect.dieMessage("only streams"),
+          stream: () => Stream.concat(Stream.rechunk(Stream.fromIterable(parts), 1), Stream.fail(cut))
+        })
+        const prices = ModelPrices.make({ models: { openai: { "gpt-4o": { input: 2, output: 10 } } } })
+        const priced = Effect.provideService(ModelPrices.ModelPrices, prices)
+        const left = yield* Effect.fork(Stream.runDrain(stream(hanging(parts))).pipe(priced, install))
+        yield* TestClock.adjust("1 second")
+        yield* Fiber.interrupt(left)
+        yield* Stream.runDrain(stream(failing)).pipe(Effect.exit, priced, install)
+        assert.deepStrictEqual(attempts().map(({ cost, outcome }) => [outcome._tag, cost?.amount]), [
+          ["Interrupted", cost],
+          ["Failed", cost]
+        ])
+        assert.deepStrictEqual(ended().map(({ cost }) => cost?.amount), [cost, cost])
+        assert.deepStrictEqual(ended().map(({ usage }) => usage), [used, used])
+      }))
+  }
+
+  it.effect("cost what they cost in an answer, whenever they came", () =>
+    Effect.gen(function*() {
+      const { ended, install } = watching()
+      const prices = ModelPrices.make({ models: { openai: { "gpt-4o": { input: 2, output: 10 } } } })
+      const whole = LlmProvider.make({
+        ...openAi,
+        generate: () => Effect.dieMessage("only streams"),
+        stream: () => Stream.make(usage, text, finish)
+      })
+      yield* Stream.runDrain(stream(whole)).pipe(Effect.provideService(ModelPrices.ModelPrices, prices), install)
+      assert.deepStrictEqual(ended().map(({ cost }) => cost?.amount), [0.00201])
+    }))
 
   it.effect("are kept of one that is buffered", () =>
     Effect.gen(function*() {

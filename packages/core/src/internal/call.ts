@@ -328,8 +328,12 @@ export class Call {
     })
   }
 
-  /** What an attempt cost; nothing where that is not known, which is not the same as zero. */
-  private costOf({ target, usage }: Recorded, outcome: Receipt.Outcome): Receipt.Cost | undefined {
+  /**
+   * What an attempt cost; nothing where that is not known, which is not the same as zero. Of a stream that was cut it is not
+   * where its last output came after its usage, as with providers that tell of the output only at its end.
+   */
+  private costOf({ progress, target, usage }: Recorded, outcome: Receipt.Outcome): Receipt.Cost | undefined {
+    if (outcome._tag !== "Answered" && progress?.outputSince === true) return undefined
     const nanos = costOf(this.prices, target, usage, outcome._tag === "Answered" ? outcome.model : undefined)
     return nanos === undefined || this.prices === undefined
       ? undefined

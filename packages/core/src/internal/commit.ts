@@ -21,21 +21,32 @@ export interface Progress {
   finish: Extract<StreamPart, { _tag: "Finish" }> | undefined
   partial: string
   usage: Usage | undefined
+  /** Whether output has come since the usage was told, which then does not count it. */
+  outputSince: boolean
 }
 
-export const nothingYet = (): Progress => ({ committed: false, finish: undefined, partial: "", usage: undefined })
+export const nothingYet = (): Progress => ({
+  committed: false,
+  finish: undefined,
+  partial: "",
+  usage: undefined,
+  outputSince: false
+})
 
 /** Takes note of a chunk and ends it at its `Finish`, after which nothing counts. */
 const note = (progress: Progress, chunk: Chunk.Chunk<StreamPart>): Chunk.Chunk<StreamPart> => {
   let count = 0
   for (const part of Chunk.toReadonlyArray(chunk)) {
     count++
+    if (isOutput(part)) progress.outputSince = true
     if (part._tag === "TextDelta") {
       if (progress.partial.length < maxPartial) {
         progress.partial += part.text.slice(0, maxPartial - progress.partial.length)
       }
-    } else if (part._tag === "Usage") progress.usage = part.usage
-    else if (part._tag === "Finish") {
+    } else if (part._tag === "Usage") {
+      progress.usage = part.usage
+      progress.outputSince = false
+    } else if (part._tag === "Finish") {
       progress.finish = part
       // An array, since slices of chunks that are then put together lose elements (effect 3.22).
       return Chunk.unsafeFromArray(Chunk.toArray(chunk).slice(0, count))
