@@ -15,14 +15,14 @@ import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import * as Budget from "./Budget.ts"
-import * as Bulkhead from "./Bulkhead.ts"
+import type * as Bulkhead from "./Bulkhead.ts"
 import * as CircuitBreaker from "./CircuitBreaker.ts"
-import * as Deadline from "./Deadline.ts"
 import * as Fallback from "./Fallback.ts"
+import { build } from "./internal/standard.ts"
 import type * as LlmError from "./LlmError.ts"
 import * as LlmProvider from "./LlmProvider.ts"
 import * as Policy from "./Policy.ts"
-import * as Quota from "./Quota.ts"
+import type * as Quota from "./Quota.ts"
 import * as Retry from "./Retry.ts"
 import { Jitter } from "./RetrySpec.ts"
 
@@ -65,22 +65,22 @@ export interface Options {
   readonly bulkhead?: Bulkhead.Options | false | undefined
   /**
    * The time for one attempt; of a stream, to its first output.
-   * @default 2 minutes
+   * @default 0.4 of the deadline, so that a target that hangs leaves time for others, and at most 2 minutes
    */
   readonly attempt?: Duration.DurationInput | false | undefined
 }
 
-/**
- * The times of {@link Options}. Both are chosen: an answer of a model that reasons takes a minute and more, and the ten
- * minutes that the providers' own SDKs wait are longer than people do.
- *
- * @since 0.1.0
- * @category constants
- */
-export const defaults = {
-  deadline: Duration.minutes(5),
-  attempt: Duration.minutes(2)
-} as const
+export {
+  /**
+   * The times of {@link Options}. All are chosen: an answer of a model that reasons takes a minute and more, and the ten
+   * minutes that the providers' own SDKs wait are longer than people do. An attempt has at most `attemptShare` of the
+   * deadline, so that there is time for a second one, elsewhere or here, and some to spare for the waits between them.
+   *
+   * @since 0.1.0
+   * @category constants
+   */
+  defaults
+} from "./internal/standard.ts"
 
 /**
  * What the policies of these options add to the failures of what they guard: exactly the refusals of those that are there.
@@ -96,37 +96,6 @@ export type Refusals<O extends Options> =
   | (O extends { readonly quota: infer Q } ? [Q] extends [false | undefined] ? never : LlmError.QuotaExceeded : never)
 
 type Unless<O, K extends string, E> = O extends { readonly [P in K]: false } ? never : E
-
-interface Made {
-  /** What guards the whole call: deadline, budget. */
-  readonly call: Policy.Policy<LlmError.LlmError, LlmError.LlmError>
-  /** What guards one target: retry, breaker, quota, bulkhead, attempt timeout. */
-  readonly target: Policy.Policy<LlmError.LlmError, LlmError.LlmError>
-}
-
-type Any = Policy.Policy<LlmError.LlmError, LlmError.LlmError>
-
-const stack = (policies: ReadonlyArray<Any | undefined>): Any =>
-  policies.reduce<Any>((outer, inner) => inner === undefined ? outer : Policy.compose(outer, inner), Policy.identity)
-
-const build = (options: Options): Effect.Effect<Made> =>
-  Effect.gen(function*() {
-    const { attempt = defaults.attempt, bulkhead = {}, deadline = defaults.deadline, quota = false } = options
-    const { breaker = {}, budget = {}, retry = Retry.standard } = options
-    return {
-      call: stack([
-        deadline === false ? undefined : Deadline.make(deadline),
-        budget === false ? undefined : yield* Budget.make(budget)
-      ]),
-      target: stack([
-        retry === false ? undefined : Policy.retry(retry),
-        breaker === false ? undefined : yield* CircuitBreaker.make(breaker),
-        quota === false ? undefined : yield* Quota.make(quota),
-        bulkhead === false ? undefined : yield* Bulkhead.make(bulkhead),
-        attempt === false ? undefined : Policy.timeout(attempt)
-      ])
-    }
-  })
 
 /**
  * All of them as one policy, the outermost first: deadline, budget, retry, breaker, quota, bulkhead, attempt timeout. What
@@ -150,7 +119,7 @@ export const make = <const O extends Options = {}>(
   options?: O
 ): Effect.Effect<Policy.Policy<LlmError.LlmError, Refusals<O>>> =>
   Effect.map(
-    Effect.suspend(() => build(options ?? {})),
+    build(options ?? {}),
     ({ call, target }) => Policy.compose(call, target) as Policy.Policy<LlmError.LlmError, Refusals<O>>
   )
 
@@ -188,14 +157,18 @@ export interface LayerOptions extends Options {
 export const layer = <const L extends readonly [ProviderLayer, ...Array<ProviderLayer>]>(
   providers: L,
   options: LayerOptions = {}
-): Layer.Layer<LlmProvider.LlmProvider, Layer.Layer.Error<L[number]>, Layer.Layer.Context<L[number]>> =>
-  Layer.unwrapEffect(Effect.map(build(options), ({ call, target }) => {
+): Layer.Layer<LlmProvider.LlmProvider, Layer.Layer.Error<L[number]>, Layer.Layer.Context<L[number]>> => {
+  const made = build(options)
+  // The chain is made with the layer; what it would refuse is refused now.
+  Fallback.layer(providers, options.fallback)
+  return Layer.unwrapEffect(Effect.map(made, ({ call, target }) => {
     const [first, ...others] = providers
     const guarded = LlmProvider.withPolicy(target)
     return Fallback.layer([guarded(first), ...others.map((one) => guarded(one))], options.fallback).pipe(
       LlmProvider.withPolicy(call)
     )
   }))
+}
 
 /**
  * A layer of a provider.

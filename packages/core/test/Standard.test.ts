@@ -1,7 +1,7 @@
 import { assert, describe, expect, expectTypeOf, it } from "@effect/vitest"
 import { ConfigProvider, Duration, Effect, Exit, Layer, Schema } from "effect"
-import { Call, LlmError, LlmProvider, Policy, Retry, Standard } from "perdure"
-import { answer, anthropic, failureOf, openAi, run, scripted, unavailable } from "./support/provider.ts"
+import { Call, type Fallback, LlmError, LlmProvider, Policy, Retry, Standard } from "perdure"
+import { answer, anthropic, failureOf, openAi, run, type Scripted, scripted, unavailable } from "./support/provider.ts"
 
 const quick = Retry.constant("1 second").pipe(Retry.attempts(3))
 const ask = LlmProvider.generate("hello")
@@ -50,6 +50,23 @@ describe("Policy.standard", () => {
     // @ts-expect-error there is no such policy
     void Policy.standard({ cache: true })
   })
+
+  const refused: ReadonlyArray<readonly [option: string, options: Standard.Options]> = [
+    ["Deadline.make(limit)", { deadline: -1 }],
+    ["Policy.timeout(duration)", { attempt: 0 }],
+    ["Budget.make({ target: { capacity } })", { budget: { target: { capacity: 0 } } }],
+    ["CircuitBreaker.make({ probes })", { breaker: { probes: 0 } }],
+    ["Quota.make({ queue })", { quota: { queue: -1 } }],
+    ["Bulkhead.make({ limit })", { bulkhead: { limit: 0 } }]
+  ]
+  for (const [option, options] of refused) {
+    it(`E1: ${option} out of its range is refused at once`, () => {
+      const { layer } = scripted([answer("hi")])
+      for (const make of [() => Policy.standard(options), () => Standard.layer([layer], options)]) {
+        expect(() => void make()).toThrow(expect.objectContaining({ _tag: "InvalidOption", option }))
+      }
+    })
+  }
 
   it.effect("is one pipeline: an attempt is timed, retried and counted, and the call ends in its time", () =>
     Effect.gen(function*() {
@@ -111,6 +128,64 @@ describe("Standard.layer", () => {
       const last = exit.value[2]?.receipt
       expect(last).toMatchObject({ requested: openAi, fallback: true, refusals: [{ because: "CircuitOpen" }] })
       assert.strictEqual(last?.attempts.length, 1)
+    }))
+
+  const hung: ReadonlyArray<
+    readonly [what: string, options: Standard.Options, second: ReadonlyArray<number>, elapsed: number]
+  > = [
+    ["by default after 2 minutes", {}, [120_000], 120_000],
+    ["with a shorter deadline after 0.4 of it", { deadline: "1 minute" }, [24_000], 24_000],
+    ["to the whole millisecond", { deadline: 7001 }, [2800], 2800],
+    ["with a longer deadline after 2 minutes", { deadline: "1 hour" }, [120_000], 120_000],
+    ["without a deadline after 2 minutes", { deadline: false }, [120_000], 120_000],
+    ["with a time for attempts after that", { deadline: "1 minute", attempt: "50 seconds" }, [50_000], 50_000],
+    ["without one never", { deadline: "1 minute", attempt: false }, [], 60_000]
+  ]
+  for (const [what, options, asked, ended] of hung) {
+    it.effect(`a target that hangs is given up ${what}`, () =>
+      Effect.gen(function*() {
+        const first = scripted([Effect.never])
+        const second = scripted([answer("hi", anthropic)], anthropic)
+        const { elapsed, exit } = yield* run(
+          ask.pipe(Effect.provide(Standard.layer([first.layer, second.layer], options)))
+        )
+        assert.strictEqual(Exit.isSuccess(exit), asked.length > 0)
+        assert.deepStrictEqual(first.calls, [0])
+        assert.deepStrictEqual(second.calls, asked)
+        assert.strictEqual(elapsed, ended)
+      }))
+  }
+
+  it.effect("its chain is that of its fallback options", () =>
+    Effect.gen(function*() {
+      const refusing = () => scripted([new LlmError.ContentFiltered({ ...openAi, stage: "prompt", detail: "no" })])
+      const second = () => scripted([answer("hi", anthropic)], anthropic)
+      const asked = (first: Scripted, second: Scripted, fallback: Fallback.Options) =>
+        Effect.map(
+          run(
+            Effect.exit(ask).pipe(Effect.provide(Standard.layer([first.layer, second.layer], {
+              retry: false,
+              fallback
+            })))
+          ),
+          () => [first.calls.length, second.calls.length]
+        )
+      assert.deepStrictEqual(yield* asked(refusing(), second(), {}), [1, 0])
+      assert.deepStrictEqual(yield* asked(refusing(), second(), { contentRefusal: "moveOn" }), [1, 1])
+      assert.deepStrictEqual(yield* asked(refusing(), second(), { order: "weighted", weights: [0, 1] }), [0, 1])
+      const down = scripted([unavailable()])
+      const sick = Standard.layer([down.layer, second().layer], {
+        retry: false,
+        breaker: false,
+        fallback: { unhealthyAfter: 2, unhealthyFor: "2 seconds" }
+      })
+      yield* run(Effect.provide(Effect.replicateEffect(ask, 4), sick))
+      assert.strictEqual(down.calls.length, 2)
+      yield* run(Effect.provide(Effect.replicateEffect(Effect.delay(ask, "1 second"), 4), sick))
+      assert.strictEqual(down.calls.length, 5)
+      expect(() => Standard.layer([down.layer], { fallback: { unhealthyAfter: 0 } })).toThrow(
+        expect.objectContaining({ _tag: "InvalidOption", option: "Fallback.make({ unhealthyAfter })" })
+      )
     }))
 
   it.effect("R9: the budget of the whole is asked by every retry", () =>
