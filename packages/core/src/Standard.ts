@@ -59,15 +59,35 @@ export interface Options {
    */
   readonly quota?: Quota.Options | false | undefined
   /**
-   * How many requests a target may be sent at once.
+   * How many requests a target may be sent at once: a limit, or `{ adaptive: {} }` to have it found.
    * @default Bulkhead.defaults
    */
-  readonly bulkhead?: Bulkhead.Options | false | undefined
+  readonly bulkhead?: FixedBulkhead | AdaptiveBulkhead | false | undefined
   /**
    * The time for one attempt; of a stream, to its first output.
    * @default 0.4 of the deadline, so that a target that hangs leaves time for others, and at most 2 minutes
    */
   readonly attempt?: Duration.DurationInput | false | undefined
+}
+
+/**
+ * A bulkhead whose limit is set.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface FixedBulkhead extends Bulkhead.Options {
+  readonly adaptive?: undefined
+}
+
+/**
+ * A bulkhead that finds its limit; its queue is one of its own options.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface AdaptiveBulkhead extends Readonly<Partial<Record<keyof Bulkhead.Options, undefined>>> {
+  readonly adaptive: Bulkhead.AdaptiveOptions
 }
 
 export {
@@ -83,19 +103,36 @@ export {
 } from "./internal/standard.ts"
 
 /**
- * What the policies of these options add to the failures of what they guard: exactly the refusals of those that are there.
+ * What the policies of these options add to the failures of what they guard: the refusals of those that are there, or
+ * may be. Only what is known to be `false` adds none, and a quota that is known not to be given.
  *
  * @since 0.1.0
  * @category models
  */
-export type Refusals<O extends Options> =
-  | Unless<O, "deadline", LlmError.DeadlineExceeded>
-  | Unless<O, "breaker", LlmError.CircuitOpen>
-  | Unless<O, "bulkhead", LlmError.BulkheadFull>
-  | Unless<O, "attempt", LlmError.TimedOut>
-  | (O extends { readonly quota: infer Q } ? [Q] extends [false | undefined] ? never : LlmError.QuotaExceeded : never)
+export type Refusals<O extends Options> = O extends unknown ?
+    | Unless<O, "deadline", false, LlmError.DeadlineExceeded>
+    | Unless<O, "breaker", false, LlmError.CircuitOpen>
+    | ("quota" extends keyof O ? Unless<O, "quota", false | undefined, LlmError.QuotaExceeded> : never)
+    | Unless<O, "bulkhead", false, LlmError.BulkheadFull>
+    | Unless<O, "attempt", false, LlmError.TimedOut>
+  : never
 
-type Unless<O, K extends string, E> = O extends { readonly [P in K]: false } ? never : E
+/** `E`, but where the option can be nothing but `Off`; of `any` nothing is known. */
+type Unless<O, K extends string, Off, E> = K extends keyof O
+  ? [O[K]] extends [Off] ? [unknown] extends [O[K]] ? E : never : E
+  : E
+
+/**
+ * Options without a field that no policy has. A `fallback` is let through where it may be absent, as in the options of a
+ * spec.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Known<O> = {
+  readonly [K in keyof O as Exclude<K, keyof Options>]: K extends "fallback" ? undefined extends O[K] ? O[K] : never
+    : never
+}
 
 /**
  * All of them as one policy, the outermost first: deadline, budget, retry, breaker, quota, bulkhead, attempt timeout. What
@@ -115,13 +152,14 @@ type Unless<O, K extends string, E> = O extends { readonly [P in K]: false } ? n
  * @since 0.1.0
  * @category constructors
  */
-export const make = <const O extends Options = {}>(
+export const make = <const O extends Options & Known<O> = {}>(
   options?: O
 ): Effect.Effect<Policy.Policy<LlmError.LlmError, Refusals<O>>> =>
-  Effect.map(
-    build(options ?? {}),
-    ({ call, target }) => Policy.compose(call, target) as Policy.Policy<LlmError.LlmError, Refusals<O>>
-  )
+  Effect.map(build(options ?? {}), ({ call, target }) => {
+    const all: Policy.Policy<LlmError.LlmError, Refusals<Options>> = Policy.compose(call, target)
+    // The compiler has composed those that there may be; what is known to be left out is not in it.
+    return all as Policy.Policy<LlmError.LlmError, Refusals<O>>
+  })
 
 /**
  * What {@link layer} takes.
@@ -399,6 +437,6 @@ const upper = (field: string): string => field.replace(/[A-Z]/g, (letter) => `_$
 export const fromConfig = (
   name?: string
 ): Effect.Effect<
-  Policy.Policy<LlmError.LlmError, Refusals<Options> | LlmError.QuotaExceeded>,
+  Policy.Policy<LlmError.LlmError, Refusals<Options>>,
   ConfigError.ConfigError
 > => Effect.flatMap(config(name), (spec) => make(fromSpec(spec)))

@@ -1,10 +1,34 @@
+// The misuses below are there to be rejected; the Effect diagnostics would reject them a second time.
+// @effect-diagnostics missingEffectError:off
 import { assert, describe, expect, expectTypeOf, it } from "@effect/vitest"
 import { ConfigProvider, Duration, Effect, Exit, Layer, Schema } from "effect"
-import { Call, type Fallback, LlmError, LlmProvider, Policy, Retry, Standard } from "perdure"
+import {
+  Budget,
+  Bulkhead,
+  Call,
+  CircuitBreaker,
+  Deadline,
+  type Fallback,
+  Hedge,
+  LlmError,
+  LlmProvider,
+  Policy,
+  Quota,
+  Retry,
+  Standard
+} from "perdure"
 import { answer, anthropic, failureOf, openAi, run, type Scripted, scripted, unavailable } from "./support/provider.ts"
 
 const quick = Retry.constant("1 second").pipe(Retry.attempts(3))
 const ask = LlmProvider.generate("hello")
+
+type Of<E> = E extends Effect.Effect<Policy.Policy<any, infer Out>> ? Out : never
+type All =
+  | LlmError.DeadlineExceeded
+  | LlmError.CircuitOpen
+  | LlmError.QuotaExceeded
+  | LlmError.BulkheadFull
+  | LlmError.TimedOut
 
 describe("Policy.standard", () => {
   it.effect("has its policies in the order that they work in, and says so", () =>
@@ -32,23 +56,83 @@ describe("Policy.standard", () => {
     }))
 
   it("adds to the failures exactly the refusals of the policies that are there", () => {
-    type Of<E> = E extends Effect.Effect<Policy.Policy<any, infer Out>> ? Out : never
     const all = Policy.standard({ quota: {} })
-    expectTypeOf<Of<typeof all>>().toEqualTypeOf<
-      | LlmError.DeadlineExceeded
-      | LlmError.CircuitOpen
-      | LlmError.QuotaExceeded
-      | LlmError.BulkheadFull
-      | LlmError.TimedOut
-    >()
+    expectTypeOf<Of<typeof all>>().toEqualTypeOf<All>()
     const usual = Policy.standard()
     expectTypeOf<Of<typeof usual>>().toEqualTypeOf<
       LlmError.DeadlineExceeded | LlmError.CircuitOpen | LlmError.BulkheadFull | LlmError.TimedOut
     >()
     const few = Policy.standard({ breaker: false, bulkhead: false, attempt: false })
     expectTypeOf<Of<typeof few>>().toEqualTypeOf<LlmError.DeadlineExceeded>()
-    // @ts-expect-error there is no such policy
-    void Policy.standard({ cache: true })
+  })
+
+  it("adds what there may be of options that are not known: only a literal `false` leaves a refusal out", () => {
+    const types = (
+      options: Standard.Options,
+      layered: Standard.LayerOptions,
+      spec: Standard.Spec,
+      maybe: { readonly quota?: Quota.Options; readonly breaker?: false; readonly attempt: Duration.Duration | false },
+      either: { readonly quota: Quota.Options } | { readonly deadline: false },
+      unknown: any
+    ) => ({
+      options: Policy.standard(options),
+      layered: Policy.standard(layered),
+      spec: Policy.standard(Standard.fromSpec(spec)),
+      maybe: Policy.standard(maybe),
+      either: Policy.standard(either),
+      unknown: Policy.standard(unknown),
+      spread: Policy.standard({ ...options, breaker: false }),
+      absent: Policy.standard({ quota: undefined, deadline: undefined }),
+      configured: Policy.fromConfig()
+    })
+    type Types = ReturnType<typeof types>
+    expectTypeOf<Of<Types["options"]>>().toEqualTypeOf<All>()
+    expectTypeOf<Of<Types["layered"]>>().toEqualTypeOf<All>()
+    expectTypeOf<Of<Types["spec"]>>().toEqualTypeOf<All>()
+    expectTypeOf<Of<Types["maybe"]>>().toEqualTypeOf<All>()
+    expectTypeOf<Of<Types["either"]>>().toEqualTypeOf<All>()
+    expectTypeOf<Of<Types["unknown"]>>().toEqualTypeOf<All>()
+    expectTypeOf<Of<Types["spread"]>>().toEqualTypeOf<Exclude<All, LlmError.CircuitOpen>>()
+    expectTypeOf<Of<Types["absent"]>>().toEqualTypeOf<Exclude<All, LlmError.QuotaExceeded>>()
+    expectTypeOf<Effect.Effect.Success<Types["configured"]>>().toEqualTypeOf<Policy.Policy<LlmError.LlmError, All>>()
+  })
+
+  it.effect("has the type and the steps of the same policies composed by hand, a hedge adding nothing", () =>
+    Effect.gen(function*() {
+      const target = Policy.compose(
+        Policy.compose(Policy.retry(Retry.standard), yield* CircuitBreaker.make()),
+        Policy.compose(
+          Policy.compose(yield* Quota.make(), yield* Bulkhead.make()),
+          Policy.timeout("2 minutes")
+        )
+      )
+      const byHand = Policy.compose(Policy.compose(Deadline.make("5 minutes"), yield* Budget.make()), target)
+      const standard = yield* Policy.standard({ quota: {} })
+      expectTypeOf(byHand).toEqualTypeOf<Policy.Policy<LlmError.LlmError, All>>()
+      expectTypeOf(standard).toEqualTypeOf(byHand)
+      expectTypeOf(Policy.compose(Hedge.make(), byHand)).toEqualTypeOf(byHand)
+      assert.deepStrictEqual(standard.steps, byHand.steps)
+    }))
+
+  it("misuses do not compile", () => {
+    type WithoutQuota = Exclude<All, LlmError.QuotaExceeded>
+    const misuses = (options: Standard.Options) => {
+      // @ts-expect-error there is no such policy
+      void Policy.standard({ cache: true })
+      // @ts-expect-error nor beside others
+      void Policy.standard({ deadline: "1 minute", cache: true })
+      // @ts-expect-error one provider has no fallback
+      void Policy.standard({ deadline: "1 minute", fallback: { order: "fastest" } })
+      // @ts-expect-error a limit is set or found
+      void Policy.standard({ bulkhead: { limit: 3, adaptive: {} } })
+      // @ts-expect-error there is no policy to turn on
+      void Policy.standard({ breaker: true })
+      const all = Effect.runSync(Policy.standard(options))
+      // @ts-expect-error the options may have a quota
+      const few: Policy.Policy<LlmError.LlmError, WithoutQuota> = all
+      return few
+    }
+    expect(misuses).toBeTypeOf("function")
   })
 
   const refused: ReadonlyArray<readonly [option: string, options: Standard.Options]> = [
@@ -57,7 +141,8 @@ describe("Policy.standard", () => {
     ["Budget.make({ target: { capacity } })", { budget: { target: { capacity: 0 } } }],
     ["CircuitBreaker.make({ probes })", { breaker: { probes: 0 } }],
     ["Quota.make({ queue })", { quota: { queue: -1 } }],
-    ["Bulkhead.make({ limit })", { bulkhead: { limit: 0 } }]
+    ["Bulkhead.make({ limit })", { bulkhead: { limit: 0 } }],
+    ["Bulkhead.adaptive({ min })", { bulkhead: { adaptive: { min: 0 } } }]
   ]
   for (const [option, options] of refused) {
     it(`E1: ${option} out of its range is refused at once`, () => {
@@ -67,6 +152,15 @@ describe("Policy.standard", () => {
       }
     })
   }
+
+  it.effect("has a bulkhead that finds its limit where that is asked for", () =>
+    Effect.gen(function*() {
+      const policy = yield* Policy.standard({ bulkhead: { adaptive: { min: 2, max: 50, queue: 7 } } })
+      assert.deepStrictEqual(policy.steps.find(({ name }) => name === "bulkhead"), {
+        name: "bulkhead",
+        settings: "gradient 2 to 50 at once, queue 7"
+      })
+    }))
 
   it.effect("is one pipeline: an attempt is timed, retried and counted, and the call ends in its time", () =>
     Effect.gen(function*() {

@@ -33,6 +33,9 @@ const around = <In, Out, In2, Out2 extends In>(
     ? outer
     : Policy.compose(outer, inner)
 
+const bulkheadOf = (options: Exclude<Options["bulkhead"], false> = {}) =>
+  options.adaptive === undefined ? Bulkhead.make(options) : Bulkhead.adaptive(options.adaptive)
+
 const none = Effect.succeed(undefined)
 
 /**
@@ -50,7 +53,7 @@ export const build = (options: Options) => {
       budget: options.budget === false ? none : Budget.make(options.budget),
       breaker: options.breaker === false ? none : CircuitBreaker.make(options.breaker),
       quota: options.quota === false || options.quota === undefined ? none : Quota.make(options.quota),
-      bulkhead: options.bulkhead === false ? none : Bulkhead.make(options.bulkhead)
+      bulkhead: options.bulkhead === false ? none : bulkheadOf(options.bulkhead)
     }),
     ({ breaker, budget, bulkhead, quota }) => ({
       call: around(deadline, budget),
