@@ -1,7 +1,7 @@
 // The misuses below are there to be rejected; the Effect diagnostics would reject them a second time.
 // @effect-diagnostics missingEffectError:off
 import { assert, describe, expect, expectTypeOf, it } from "@effect/vitest"
-import { ConfigProvider, Duration, Effect, Exit, Layer, Schema } from "effect"
+import { ConfigProvider, type Duration, Effect, Exit, Layer } from "effect"
 import {
   Budget,
   Bulkhead,
@@ -250,6 +250,22 @@ describe("Standard.layer", () => {
       }))
   }
 
+  it.effect("a deadline from the configuration alone leaves time for another target as well", () =>
+    Effect.gen(function*() {
+      const first = scripted([Effect.never])
+      const second = scripted([answer("hi", anthropic)], anthropic)
+      const { exit } = yield* run(
+        ask.pipe(
+          Effect.provide(Standard.layerConfig([first.layer, second.layer])),
+          Effect.withConfigProvider(ConfigProvider.fromMap(new Map([["PERDURE_DEADLINE", "30 seconds"]]), {
+            pathDelim: "_"
+          }))
+        )
+      )
+      assert.isTrue(Exit.isSuccess(exit))
+      assert.deepStrictEqual(second.calls, [12_000])
+    }))
+
   it.effect("its chain is that of its fallback options", () =>
     Effect.gen(function*() {
       const refusing = () => scripted([new LlmError.ContentFiltered({ ...openAi, stage: "prompt", detail: "no" })])
@@ -363,38 +379,20 @@ describe("the standard policy as data", () => {
       )
     }))
 
-  for (
-    const [name, value] of [
-      ["DEADLINE", "soon"],
-      ["DEADLINE", "-1 seconds"],
-      ["ATTEMPT", "0"],
-      ["RETRY_ATTEMPTS", "0"],
-      ["RETRY_ATTEMPTS", "many"],
-      ["RETRY_JITTER", "some"],
-      ["BULKHEAD_LIMIT", "1.5"],
-      ["RETRY_FACTOR", "Infinity"],
-      ["BUDGET", "mine"]
-    ] as const
-  ) {
-    it.effect(`E1: PERDURE_${name}=${value} is refused by its name`, () =>
-      Effect.gen(function*() {
-        const error = yield* Effect.flip(steps({ [`PERDURE_${name}`]: value }))
-        assert(error._op === "InvalidData")
-        assert.strictEqual(error.path.join("_"), `PERDURE_${name}`)
-      }))
-  }
-
-  it("encodes to JSON and comes back, and has a JSON Schema", () => {
-    const spec = Schema.decodeUnknownSync(Standard.Spec)({
-      deadline: "30 seconds",
-      retry: { attempts: 4 },
-      breaker: "off"
-    })
-    assert.deepStrictEqual(spec.deadline, Duration.seconds(30))
-    const json = JSON.parse(JSON.stringify(Schema.encodeSync(Standard.Spec)(spec)))
-    assert.deepStrictEqual(json, { deadline: "30000 millis", retry: { attempts: 4 }, breaker: "off" })
-    assert.deepStrictEqual(Schema.decodeUnknownSync(Standard.Spec)(json), spec)
-    const text = JSON.stringify(Standard.jsonSchema)
-    for (const field of ["deadline", "maxRetryAfter", "tokensPerDay"]) assert.include(text, field)
-  })
+  it.effect("a layer comes from it, too, with its fallback; what does not fit its providers is refused by its name", () =>
+    Effect.gen(function*() {
+      const first = scripted([answer("hi")])
+      const second = scripted([answer("ho", anthropic)], anthropic)
+      const layer = Standard.layerConfig([first.layer, second.layer], "LLM")
+      const withSettings = (settings: Record<string, string>) =>
+        Effect.withConfigProvider(
+          Effect.provide(ask, layer),
+          ConfigProvider.fromMap(new Map(Object.entries(settings)), { pathDelim: "_" })
+        )
+      const { text } = yield* withSettings({ LLM_FALLBACK_ORDER: "weighted", LLM_FALLBACK_WEIGHTS: "[0,1]" })
+      assert.strictEqual(text, "ho")
+      const error = yield* Effect.flip(withSettings({ LLM_FALLBACK_WEIGHTS: "[1,2,3]" }))
+      assert(error._tag === "ConfigError" && error._op === "InvalidData")
+      assert.deepStrictEqual(error.path, ["LLM", "FALLBACK", "WEIGHTS"])
+    }))
 })
