@@ -110,7 +110,7 @@ describe("Policy.standard", () => {
       const standard = yield* Policy.standard({ quota: {} })
       expectTypeOf(byHand).toEqualTypeOf<Policy.Policy<LlmError.LlmError, All>>()
       expectTypeOf(standard).toEqualTypeOf(byHand)
-      expectTypeOf(Policy.compose(Hedge.make(), byHand)).toEqualTypeOf(byHand)
+      expectTypeOf(Policy.compose(yield* Hedge.make(), byHand)).toEqualTypeOf(byHand)
       assert.deepStrictEqual(standard.steps, byHand.steps)
     }))
 
