@@ -137,6 +137,51 @@ export type Known<O> = {
 }
 
 /**
+ * The standard policy: a policy, those of its parts that can be asked for what they know, and a way to change it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Service<O extends Options = Options> extends Policy.Policy<LlmError.LlmError, Refusals<O>> {
+  readonly budget: Part<O, "budget", Budget.Service>
+  readonly breaker: Part<O, "breaker", CircuitBreaker.Service>
+  readonly quota: Part<O, "quota", Quota.Service, false | undefined>
+  readonly bulkhead: Part<O, "bulkhead", Bulkhead.Service>
+  /**
+   * Replaces all options, with defaults for those not given; bad ones throw `InvalidOption` and change nothing. What the
+   * policies know is kept. A call under way keeps the deadline that it has, and its next attempt meets the new options.
+   *
+   * `false` takes a policy out until other options bring it back. One that was left out when the policy was made stays out,
+   * since its refusal is not in the type, and a bulkhead stays of the kind that it was.
+   */
+  readonly reconfigure: (options: Reconfigured<O>) => Effect.Effect<void>
+}
+
+/**
+ * A part of the standard policy: undefined where it was left out, or where its options are not known to be given.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Part<O, K extends keyof Options, S, Off = false> = K extends keyof O
+  ? [O[K]] extends [Off] ? undefined : [Extract<O[K], Off>] extends [never] ? S : S | undefined
+  : undefined extends Off ? undefined
+  : S
+
+/**
+ * The options that a standard policy can be given later: those of what was left out can only be `false`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Reconfigured<O> = {
+  readonly [K in keyof Options]?: K extends keyof O ?
+    [O[K]] extends [false] ? false | undefined : Options[K] | undefined
+    : K extends "quota" ? false | undefined
+    : Options[K] | undefined
+}
+
+/**
  * All of them as one policy, the outermost first: deadline, budget, retry, breaker, quota, bulkhead, attempt timeout. What
  * they know of different targets is kept apart, so one value guards many.
  *
@@ -156,11 +201,12 @@ export type Known<O> = {
  */
 export const make = <const O extends Options & Known<O> = {}>(
   options?: O
-): Effect.Effect<Policy.Policy<LlmError.LlmError, Refusals<O>>> =>
-  Effect.map(build(options ?? {}), ({ call, target }) => {
+): Effect.Effect<Service<O>> =>
+  Effect.map(build(options ?? {}), ({ call, parts, reconfigure, target }) => {
     const all: Policy.Policy<LlmError.LlmError, Refusals<Options>> = Policy.compose(call, target)
     // The compiler has composed those that there may be; what is known to be left out is not in it.
-    return all as Policy.Policy<LlmError.LlmError, Refusals<O>>
+    const service: object = Object.assign(all, parts, { reconfigure })
+    return service as Service<O>
   })
 
 /**
@@ -271,8 +317,7 @@ const invalid = ({ message, path }: Refusal): ConfigError.ConfigError => {
  */
 export const fromConfig = (
   name?: string
-): Effect.Effect<Policy.Policy<LlmError.LlmError, Refusals<Options>>, ConfigError.ConfigError> =>
-  Effect.flatMap(config(name), (spec) => make(fromSpec(spec)))
+): Effect.Effect<Service, ConfigError.ConfigError> => Effect.flatMap(config(name), (spec) => make(fromSpec(spec)))
 
 /**
  * {@link layer} with the options that the configuration describes; see {@link config} for the names.

@@ -22,7 +22,7 @@ import { answer, anthropic, failureOf, openAi, run, type Scripted, scripted, una
 const quick = Retry.constant("1 second").pipe(Retry.attempts(3))
 const ask = LlmProvider.generate("hello")
 
-type Of<E> = E extends Effect.Effect<Policy.Policy<any, infer Out>> ? Out : never
+type Of<E> = E extends Effect.Effect<Policy.Policy<any, infer Out>, any> ? Out : never
 type All =
   | LlmError.DeadlineExceeded
   | LlmError.CircuitOpen
@@ -94,7 +94,8 @@ describe("Policy.standard", () => {
     expectTypeOf<Of<Types["unknown"]>>().toEqualTypeOf<All>()
     expectTypeOf<Of<Types["spread"]>>().toEqualTypeOf<Exclude<All, LlmError.CircuitOpen>>()
     expectTypeOf<Of<Types["absent"]>>().toEqualTypeOf<Exclude<All, LlmError.QuotaExceeded>>()
-    expectTypeOf<Effect.Effect.Success<Types["configured"]>>().toEqualTypeOf<Policy.Policy<LlmError.LlmError, All>>()
+    expectTypeOf<Effect.Effect.Success<Types["configured"]>>().toEqualTypeOf<Standard.Service>()
+    expectTypeOf<Of<Types["configured"]>>().toEqualTypeOf<All>()
   })
 
   it.effect("has the type and the steps of the same policies composed by hand, a hedge adding nothing", () =>
@@ -109,7 +110,7 @@ describe("Policy.standard", () => {
       const byHand = Policy.compose(Policy.compose(Deadline.make("5 minutes"), yield* Budget.make()), target)
       const standard = yield* Policy.standard({ quota: {} })
       expectTypeOf(byHand).toEqualTypeOf<Policy.Policy<LlmError.LlmError, All>>()
-      expectTypeOf(standard).toEqualTypeOf(byHand)
+      expectTypeOf<Of<Effect.Effect<typeof standard>>>().toEqualTypeOf<All>()
       expectTypeOf(Policy.compose(yield* Hedge.make(), byHand)).toEqualTypeOf(byHand)
       assert.deepStrictEqual(standard.steps, byHand.steps)
     }))
