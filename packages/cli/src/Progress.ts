@@ -52,9 +52,13 @@ export const next = (state: State, event: Call.Event): State => {
       }
     case "Started":
     case "AttemptEnded":
+    case "Discarded":
+    case "GaveUp":
     case "FellBack":
     case "Refused":
     case "CircuitChanged":
+    case "KeyBenched":
+    case "BudgetExhausted":
     case "FirstOutput":
       return state
     case "Ended":
@@ -134,6 +138,10 @@ export const line = (event: Call.Event): Text.Line | undefined => {
     case "Started":
     case "AttemptStarted":
     case "FirstOutput":
+    case "Discarded":
+    case "GaveUp":
+    case "KeyBenched":
+    case "BudgetExhausted":
     case "Ended":
       return undefined
   }

@@ -154,13 +154,16 @@ export const mostWorst = 20
 export const mostBuckets = 60
 
 /**
- * How a call ended. One without an answer was interrupted when its last attempt was, or when it neither asked nor refused.
+ * How a call ended. Where its receipt does not say so, as older ones do not, one without an answer was interrupted when its
+ * last attempt was, or when it neither asked nor refused.
  *
  * @since 0.1.0
  * @category reading
  */
-export const endingOf = ({ attempts, fallback, refusals, served }: Receipt.Receipt): Ending => {
-  if (served !== undefined) return fallback ? "fallback" : "direct"
+export const endingOf = ({ attempts, fallback, outcome, refusals, served }: Receipt.Receipt): Ending => {
+  if (outcome === "Failed") return "failed"
+  if (outcome === "Interrupted") return "interrupted"
+  if (outcome === "Answered" || served !== undefined) return fallback ? "fallback" : "direct"
   const last = attempts.at(-1)
   if (last !== undefined) return last.outcome._tag === "Interrupted" ? "interrupted" : "failed"
   return refusals === undefined ? "interrupted" : "failed"
@@ -187,7 +190,10 @@ export const spread = (numbers: ReadonlyArray<number>): Spread | undefined => {
   return { count: numbers.length, p50: at(0.5), p90: at(0.9), p95: at(0.95), p99: at(0.99), max: at(1) }
 }
 
-const isAnswered = (receipt: Receipt.Receipt): boolean => receipt.served !== undefined
+const isAnswered = (receipt: Receipt.Receipt): boolean => {
+  const ending = endingOf(receipt)
+  return ending === "direct" || ending === "fallback"
+}
 
 const durationOf = (receipt: Receipt.Receipt): number => Duration.toMillis(receipt.duration)
 

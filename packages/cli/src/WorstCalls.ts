@@ -73,7 +73,9 @@ const rowLine = (row: Waterfall.Row | Waterfall.Skipped, total: number): Html =>
   }
 }
 
-const reason = ({ attempts, refusals }: Receipt.Receipt): string => {
+const reason = ({ attempts, error, refusals }: Receipt.Receipt): string => {
+  // The failure of several targets says less than that of the last one.
+  if (error !== undefined && error !== "AllTargetsFailed") return error
   const last = attempts.at(-1)?.outcome
   return last?._tag === "Failed" ? last.error : refusals?.at(-1)?.because ?? "interrupted"
 }
@@ -82,7 +84,8 @@ const call = (receipt: Receipt.Receipt, index: number): Html => {
   const { attempts, duration, requested, served, startedAt, waited } = receipt
   const ending = Statistics.endingOf(receipt)
   const about = [
-    served === undefined ? Words.failure(reason(receipt)) : `served by ${Figures.cut(Words.target(served))}`,
+    ...(ending === "failed" ? [Figures.cut(Words.failure(reason(receipt)))] : []),
+    ...(served === undefined ? [] : [`served by ${Figures.cut(Words.target(served))}`]),
     Words.count(attempts.length, "attempt"),
     `waited ${Durations.short(waited)}`,
     `${Figures.time(startedAt)} UTC`
@@ -90,7 +93,7 @@ const call = (receipt: Receipt.Receipt, index: number): Html => {
   const total = Waterfall.total(receipt)
   return html`<li><details${index < open ? html` open` : undefined}><summary><strong><bdi>${
     Figures.cut(Words.target(requested))
-  }</bdi></strong><span class="is-${ending}">${served === undefined ? "failed" : "answered"} after ${
+  }</bdi></strong><span class="is-${ending}">${ending === "failed" ? "failed" : "answered"} after ${
     Durations.short(duration)
   }</span><span class="dim">${Figures.cut(about.join(" · "), 240)}</span></summary><ol class="waterfall">${
     Waterfall.rows(receipt).map((row) => rowLine(row, total))

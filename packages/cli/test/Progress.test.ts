@@ -38,12 +38,26 @@ const call = (terminal: Terminal.Terminal) =>
 
 describe("Progress.frame", () => {
   it("says whom it asks, for which time, and for how long now", () => {
-    const state = Progress.next(Progress.idle, { _tag: "AttemptStarted", at: 1000, call: 1, attempt: 2, target })
+    const state = Progress.next(Progress.idle, {
+      _tag: "AttemptStarted",
+      at: 1000,
+      call: 1,
+      attempt: 2,
+      target,
+      hedge: false
+    })
     assert.include(frame(state, 2500), "asking openai/gpt-4o  attempt 2, 1.5s")
   })
   it("counts a wait down to zero and no further", () => {
     const wait = Duration.millis(2000)
-    const state = Progress.next(Progress.idle, { _tag: "Waiting", at: 1000, call: 1, wait, because: "RateLimited" })
+    const state = Progress.next(Progress.idle, {
+      _tag: "Waiting",
+      at: 1000,
+      call: 1,
+      target,
+      wait,
+      because: "RateLimited"
+    })
     assert.include(frame(state, 1000), "waiting 2.0s ")
     assert.include(frame(state, 2500), "waiting 0.5s ")
     assert.include(frame(state, 9000), "waiting 0.0s ")
@@ -51,7 +65,7 @@ describe("Progress.frame", () => {
   })
   it("fills the meter as the wait goes by, and keeps its length", () => {
     const wait = Duration.millis(1600)
-    const state = Progress.next(Progress.idle, { _tag: "Waiting", at: 0, call: 1, wait, because: "Overloaded" })
+    const state = Progress.next(Progress.idle, { _tag: "Waiting", at: 0, call: 1, target, wait, because: "Overloaded" })
     const filled = (now: number) =>
       Progress.frame(state, now).filter(({ text }) => text.startsWith("━")).map(({ text, tint }) => [tint, text.length])
     assert.deepStrictEqual(filled(400), [["accent", 4], ["dim", 12]])
@@ -88,7 +102,7 @@ describe("Progress.line", () => {
   it("tells a wait and a fallback", () => {
     const to = { provider: "backup", model: "b" }
     assert.strictEqual(
-      line({ _tag: "Waiting", at: 0, call: 1, wait: Duration.millis(250), because: "Overloaded" }),
+      line({ _tag: "Waiting", at: 0, call: 1, target, wait: Duration.millis(250), because: "Overloaded" }),
       "  waiting 250ms"
     )
     assert.strictEqual(

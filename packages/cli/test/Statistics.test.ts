@@ -145,6 +145,17 @@ describe("Statistics.make", () => {
     assert.strictEqual(ending([]), "interrupted")
     assert.strictEqual(Statistics.endingOf(new Receipt.Receipt({ ...receipt([]), refusals: [refused] })), "failed")
   })
+  it("believes a receipt that says how its call ended", () => {
+    const ending = (told: Parameters<typeof receipt>[0], outcome: Receipt.Receipt["outcome"]) =>
+      Statistics.endingOf(new Receipt.Receipt({ ...receipt(told), outcome }))
+    // In a backoff, before anything was asked, and around an answer.
+    assert.strictEqual(ending([{ took: 1, outcome: failed("Overloaded") }], "Interrupted"), "interrupted")
+    assert.strictEqual(ending([], "Failed"), "failed")
+    assert.strictEqual(ending([{ took: 1, outcome: answered }], "Failed"), "failed")
+    assert.strictEqual(Statistics.endingOf(new Receipt.Receipt({ ...receipt([]), outcome: "Answered" })), "direct")
+    const late = new Receipt.Receipt({ ...receipt([{ took: 1, outcome: answered }]), outcome: "Failed" })
+    assert.strictEqual(Statistics.make([late]).latency, undefined)
+  })
   it("adds up what is spent by currency, and counts the attempts without a price", () => {
     const spent = (usage: Usage.Usage | undefined, cost?: readonly [number, string]) => ({
       ...story.attempts[0]!,

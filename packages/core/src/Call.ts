@@ -10,6 +10,7 @@
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Phase } from "./CircuitBreaker.ts"
+import type { Blame } from "./Disposition.ts"
 import { tell } from "./internal/attempted.ts"
 import { observers, track as trackGate } from "./internal/call.ts"
 import { through } from "./internal/gate.ts"
@@ -21,10 +22,18 @@ import type { Usage } from "./Usage.ts"
 interface Timed {
   /** The `Clock`'s time in milliseconds. */
   readonly at: number
+  /**
+   * The number of the track that the call is in, where there is one: by {@link track}, or by a policy that was applied by
+   * hand. It is no other track's and no call's.
+   */
+  readonly track?: number | undefined
 }
 
 interface Common extends Timed {
-  /** The number of the call that it belongs to, unique in the process. */
+  /**
+   * The number of the call that it belongs to, which no other call of the process has. What a policy that was applied by
+   * hand does between calls has the number of its track.
+   */
   readonly call: number
 }
 
@@ -36,11 +45,12 @@ interface Common extends Timed {
  */
 export interface Started extends Common {
   readonly _tag: "Started"
-  readonly requested: Target
+  /** Undefined where it is not known before somebody is asked; then the target of the first attempt is. */
+  readonly requested: Target | undefined
 }
 
 /**
- * A request is sent to a target. `attempt` counts from 1.
+ * A request is sent to a target. `attempt` counts from 1 in each call.
  *
  * @since 0.1.0
  * @category events
@@ -49,6 +59,10 @@ export interface AttemptStarted extends Common {
   readonly _tag: "AttemptStarted"
   readonly attempt: number
   readonly target: Target
+  /** The label of the key, where a pool chose one. */
+  readonly key?: string | undefined
+  /** Whether it is a try beside another. */
+  readonly hedge: boolean
 }
 
 /**
@@ -81,8 +95,22 @@ export interface AttemptEnded extends Common {
   readonly usage: Usage | undefined
   /** What they cost, where the price is known. */
   readonly cost: Cost | undefined
+  /** The label of the key, where a pool chose one. */
+  readonly key?: string | undefined
   /** Whether it was a try beside another. */
   readonly hedge: boolean
+}
+
+/**
+ * What an attempt has answered is not given on, since another beside it was sooner.
+ *
+ * @since 0.1.0
+ * @category events
+ */
+export interface Discarded extends Common {
+  readonly _tag: "Discarded"
+  readonly attempt: number
+  readonly target: Target
 }
 
 /**
@@ -94,8 +122,79 @@ export interface AttemptEnded extends Common {
  */
 export interface Waiting extends Common {
   readonly _tag: "Waiting"
+  /** Who was asked last. */
+  readonly target: Target
   readonly wait: Duration.Duration
   readonly because: string
+}
+
+/**
+ * Why a retry policy does not repeat a failure.
+ *
+ * - `notRetryable`: no other try would make it better, or none is safe.
+ * - `spent`: a retry within has given up on it already.
+ * - `attempts`: there were as many as the policy makes.
+ * - `elapsed`: the next one would come too late, by the policy or by the deadline.
+ * - `retryAfter`: the provider asks for a longer wait than the policy or the time left allow.
+ * - `schedule`: the schedule that the policy was made from has ended.
+ * - `elsewhere`: another target of a fallback is to be asked first.
+ * - `budget`: a `Budget` around it does not pay for another try.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type GiveUp =
+  | "notRetryable"
+  | "spent"
+  | "attempts"
+  | "elapsed"
+  | "retryAfter"
+  | "schedule"
+  | "elsewhere"
+  | "budget"
+
+/**
+ * A retry policy lets a failure through.
+ *
+ * @since 0.1.0
+ * @category events
+ */
+export interface GaveUp extends Common {
+  readonly _tag: "GaveUp"
+  /** Who was asked last. */
+  readonly target: Target
+  /** The `_tag` of the failure. */
+  readonly because: string
+  readonly reason: GiveUp
+}
+
+/**
+ * A `Budget` does not pay for a retry, a hedge or a fallback, so there is none.
+ *
+ * @since 0.1.0
+ * @category events
+ */
+export interface BudgetExhausted extends Common {
+  readonly _tag: "BudgetExhausted"
+  readonly kind: "retry" | "hedge" | "fallback"
+  /** Who would have been asked. */
+  readonly target: Target
+}
+
+/**
+ * A key pool leaves out a key for a while, because of the failure named. Where a quota is used up there is one for each key
+ * that draws from it.
+ *
+ * @since 0.1.0
+ * @category events
+ */
+export interface KeyBenched extends Common {
+  readonly _tag: "KeyBenched"
+  readonly target: Target
+  /** The label of the key. */
+  readonly key: string
+  readonly because: string
+  readonly benchedFor: Duration.Duration
 }
 
 /**
@@ -157,8 +256,12 @@ export interface CircuitChanged extends Timed {
 export interface Ended extends Common {
   readonly _tag: "Ended"
   readonly outcome: "Answered" | "Failed" | "Interrupted"
-  /** The `_tag` of the failure it ended with, where it did. */
-  readonly error?: string | undefined
+  /** The `_tag` of the failure it ended with, where it did: `Defect` for a defect, `_OTHER` for one that is not ours. */
+  readonly error: string | undefined
+  /** Whom that failure counts against, by `Disposition.classify`. */
+  readonly blame: Blame | undefined
+  /** Its HTTP status, where there was one. */
+  readonly status: number | undefined
   readonly receipt: Receipt
 }
 
@@ -173,10 +276,14 @@ export type Event =
   | AttemptStarted
   | FirstOutput
   | AttemptEnded
+  | Discarded
   | Waiting
+  | GaveUp
   | Refused
   | FellBack
   | CircuitChanged
+  | KeyBenched
+  | BudgetExhausted
   | Ended
 
 /**

@@ -80,7 +80,7 @@ class Given extends Limit implements Internal.Deadline {
     this.around = local.deadline
     this.subject = subject
     this.call = Call.liveIn(local)
-    this.first = this.call?.attempts.length ?? 0
+    this.first = this.call?.count ?? 0
     local.deadline = this
   }
 

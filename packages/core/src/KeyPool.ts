@@ -11,6 +11,8 @@ import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Disposition from "./Disposition.ts"
 import { asking } from "./internal/asking.ts"
+import { tellBenched } from "./internal/benching.ts"
+import { live } from "./internal/call.ts"
 import { nowOf } from "./internal/clock.ts"
 import { collect } from "./internal/collect.ts"
 import type { AnyFiber } from "./internal/gate.ts"
@@ -187,8 +189,9 @@ export const make = (keys: readonly [Key, ...Array<Key>], options: Options = {})
   }
 
   /** Asks with one key. */
-  const use = <A, R>(slot: Slot, ask: Ask<A, R>) =>
+  const use = <A, R>(fiber: AnyFiber, slot: Slot, ask: Ask<A, R>) =>
     asking(ask(slot.raw), { key: slot.label }, (now) => {
+      const call = live(fiber)
       const [ticket, asked] = Keys.ask(settings, pool, slot, now)
       pool = asked
       slot.inFlight += 1
@@ -198,7 +201,9 @@ export const make = (keys: readonly [Key, ...Array<Key>], options: Options = {})
         },
         ended: (ended, now) => {
           slot.inFlight -= 1
+          const before = pool
           pool = Keys.settle(settings, pool, slot, ticket, Keys.eventOf(ended, settings.classify), now)
+          tellBenched(call, { provider, model }, slots, { before, after: pool, ended }, now)
         }
       }
     })
@@ -212,7 +217,7 @@ export const make = (keys: readonly [Key, ...Array<Key>], options: Options = {})
     const now = nowOf(fiber)
     const slot = rest.find((slot) => Keys.backAt(pool, slot, now) <= now)
     if (slot === undefined) return before === undefined ? none(fiber, rest, ask, now) : Effect.fail(before)
-    return Effect.catchAll(use(slot, ask), (failure) => {
+    return Effect.catchAll(use(fiber, slot, ask), (failure) => {
       const all = before === undefined ? failure : both(before, failure)
       const { domainToo, next } = Keys.after(settings.classify(failure))
       return next
@@ -237,7 +242,7 @@ export const make = (keys: readonly [Key, ...Array<Key>], options: Options = {})
     if (first === undefined) return Effect.dieMessage("a pool has at least one key")
     const backAt = (slot: Slot) => Keys.backAt(pool, slot, now)
     const soonest = others.reduce((best, slot) => backAt(slot) < backAt(best) ? slot : best, first)
-    if (settings.lastResort === "soonest") return use(soonest, ask)
+    if (settings.lastResort === "soonest") return use(fiber, soonest, ask)
     const retryAfter = Duration.millis(backAt(soonest) - now)
     return refuse(fiber, refusal(NoHealthyKey, { provider, model, keys: slots.length, retryAfter }))
   }

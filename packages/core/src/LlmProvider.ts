@@ -21,7 +21,7 @@ import { opening } from "./internal/commit.ts"
 import { copy } from "./internal/copy.ts"
 import { decode, formatOf, withFormat } from "./internal/object.ts"
 import { lines } from "./internal/plan.ts"
-import { fromRaw, isGuess, leaf, planOf, publicOf, type Raw, rawOf, targetsOf } from "./internal/provider.ts"
+import { type Code, fromRaw, isGuess, leaf, planOf, publicOf, rawOf, targetsOf } from "./internal/provider.ts"
 import { ofStream } from "./internal/source.ts"
 import { InvalidRequest, type LlmError } from "./LlmError.ts"
 import * as LlmRequest from "./LlmRequest.ts"
@@ -207,12 +207,13 @@ export const make = (options: MakeOptions): Service => {
   const checked = { firstOutput: limit("firstOutput"), idle: limit("idle") }
   const parts = source ??
     (stream === undefined ? undefined : (request: LlmRequest.LlmRequest) => ofStream(stream(request)))
-  const open: Raw["open"] = parts === undefined
+  const open: Code["open"] = parts === undefined
     ? () =>
       Effect.fail(
         new InvalidRequest({ provider: target.provider, model: target.model, detail: "this provider does not stream" })
       )
-    : (request) => Effect.flatMap(parts(request), (source) => opening(source, checked, target, request.idempotent))
+    : (request, progress) =>
+      Effect.flatMap(parts(request), (source) => opening(source, checked, target, request.idempotent, progress))
   return fromRaw(leaf(target, { generate, open }, "make", server), [target])
 }
 

@@ -169,7 +169,7 @@ class Patience extends Limit {
     super(fiber)
     this.limit = limit
     this.call = CallInternal.liveIn(local)
-    this.first = this.call?.attempts.length ?? 0
+    this.first = this.call?.count ?? 0
   }
 
   /** The failure, which the attempts that it interrupts are told before they end. */

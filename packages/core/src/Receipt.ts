@@ -9,7 +9,9 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import type { Event } from "./Call.ts"
 import { localOf } from "./internal/local.ts"
+import { replay } from "./internal/replay.ts"
 import { Cost } from "./ModelPrices.ts"
 import { sum, Usage } from "./Usage.ts"
 
@@ -86,6 +88,8 @@ export class Attempt extends Schema.Class<Attempt>("perdure/Attempt")({
   key: Schema.optional(Schema.String),
   /** Whether it was begun while another was still running, to be the sooner of the two. */
   hedge: Schema.optional(Schema.Literal(true)),
+  /** Whether it has an answer that was not given on, since another beside it was sooner. */
+  discarded: Schema.optional(Schema.Literal(true)),
   /** From the start of the attempt to its first output; only of streams. Encoded as `firstOutputMs`. */
   firstOutput: optionalMillis("firstOutputMs"),
   /** The tokens it used, as far as the provider said, also where it failed or was interrupted. */
@@ -148,8 +152,15 @@ export type Refused = typeof Refused.Type
 export class Receipt extends Schema.Class<Receipt>("perdure/Receipt")({
   /** The target the call was meant for: the first of a fallback chain. */
   requested: Target,
-  /** The target whose answer was returned, with the model name the provider gave; absent when none answered. */
+  /** The target whose answer was returned, with the model name the provider gave; absent when none was. */
   served: Schema.optional(Target),
+  /**
+   * How the call ended, with all policies around its attempts. Absent while it goes on, and in receipts from before there
+   * was this field.
+   */
+  outcome: Schema.optional(Schema.Literal("Answered", "Failed", "Interrupted")),
+  /** The `_tag` of the failure it ended with: `Defect` for a defect, `_OTHER` for a failure that has none of ours. */
+  error: Schema.optional(Schema.String),
   /** Whether a target other than the requested one was tried, successfully or not. */
   fallback: Schema.Boolean,
   /** Every attempt, in the order in which they started. */
@@ -170,7 +181,7 @@ export class Receipt extends Schema.Class<Receipt>("perdure/Receipt")({
 
   /** From the start of the call to the first output of the attempt that answered; only of streams. */
   get firstOutput(): Duration.Duration | undefined {
-    const answered = this.attempts.findLast(({ outcome }) => outcome._tag === "Answered")
+    const answered = this.attempts.findLast(({ discarded, outcome }) => outcome._tag === "Answered" && !discarded)
     return answered?.firstOutput === undefined ? undefined : Duration.sum(answered.start, answered.firstOutput)
   }
 
@@ -219,6 +230,16 @@ export const empty: Receipt = new Receipt({
 export const Field = Schema.propertySignature(Receipt).pipe(Schema.withConstructorDefault(() => empty))
 
 /**
+ * The receipt of a call from its events, as `Call.observe` or `CallEvents` tell of them: the same that `Ended` brings. Of
+ * the events of several calls it is that of the first one that begins among them. Where its `Ended` is not there, it is the
+ * receipt so far, up to the last event; nothing where no call begins.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const fromEvents = (events: Iterable<Event>): Option.Option<Receipt> => Option.fromNullable(replay(events))
+
+/**
  * The receipt so far of the call that the current fiber works for: what is over of it, not the attempt under way. Nothing
  * outside of a call.
  *
@@ -229,5 +250,5 @@ export const current: Effect.Effect<Option.Option<Receipt>> = Effect.withFiberRu
   const { call } = localOf(fiber)
   if (call === undefined || call.ended) return Effect.succeedNone
   const now = Context.get(fiber.currentDefaultServices, Clock.Clock).unsafeCurrentTimeMillis()
-  return Effect.succeed(Option.some(call.receipt(now, "over")))
+  return Effect.succeed(Option.some(call.receipt(now)))
 })

@@ -1,7 +1,8 @@
 import { assert, describe, expect, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Fiber, Schedule, TestClock } from "effect"
-import { Call, LlmProvider, LlmRequest, Policy, type Receipt, Retry } from "perdure"
+import { Duration, Effect, Exit, Fiber, Option, Schedule, TestClock } from "effect"
+import { Call, Deadline, LlmError, LlmProvider, LlmRequest, Policy, Receipt, Retry } from "perdure"
 import { answer, anthropic, failureOf, openAi, run, scripted, unavailable } from "./support/provider.ts"
+import { collector, lines } from "./support/telemetry.ts"
 
 const ask = LlmRequest.make("hello")
 const policy = Policy.retry(Retry.exponential("2 seconds").pipe(Retry.attempts(3)))
@@ -143,6 +144,164 @@ describe("the receipt of a call", () => {
     }))
 })
 
+describe("how a call ended, in its receipt", () => {
+  const watching = () => {
+    const receipts: Array<Receipt.Receipt> = []
+    const install = Call.observe((event) => {
+      if (event._tag === "Ended") receipts.push(event.receipt)
+    })
+    return { install, ends: () => receipts.map(({ error, outcome, served }) => [outcome, error, served?.provider]) }
+  }
+
+  it.effect("O1: answered, failed with what class, and interrupted, also where that was in a backoff", () =>
+    Effect.gen(function*() {
+      const { ends, install } = watching()
+      const guarded = (provider: ReturnType<typeof scripted>) =>
+        LlmProvider.generate("hello").pipe(Effect.provide(LlmProvider.withPolicy(provider.layer, policy)), install)
+      yield* guarded(scripted([answer("hi")]))
+      yield* run(Effect.exit(guarded(scripted([unavailable()]))))
+      const backingOff = yield* Effect.fork(guarded(scripted([unavailable()])))
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.interrupt(backingOff)
+      yield* Effect.exit(guarded(scripted([Effect.die("a bug")])))
+      assert.deepStrictEqual(ends(), [
+        ["Answered", undefined, "openai"],
+        ["Failed", "ProviderUnavailable", undefined],
+        ["Interrupted", undefined, undefined],
+        ["Failed", "Defect", undefined]
+      ])
+    }))
+
+  it.effect("O1: failed by a defect before anybody was asked", () =>
+    Effect.gen(function*() {
+      const { ends, install } = watching()
+      const broken = Policy.make([{ name: "broken", settings: "" }], () => Effect.die("a bug"))
+      const layer = LlmProvider.withPolicy(scripted([answer("hi")]).layer, broken)
+      yield* Effect.exit(LlmProvider.generate("hello").pipe(Effect.provide(layer), install))
+      assert.deepStrictEqual(ends(), [["Failed", "Defect", undefined]])
+    }))
+
+  it.effect("O1: an answer that is not given on is served by nobody", () =>
+    Effect.gen(function*() {
+      const { ends, install } = watching()
+      const { all, install: logged } = lines()
+      const { service } = scripted([answer("hi")])
+      const malformed = new LlmError.MalformedResponse(openAi)
+      const picky = LlmProvider.LlmProvider.of({
+        targets: [openAi],
+        generate: (request) => Effect.zipRight(service.generate(request), Effect.fail(malformed)),
+        open: service.open
+      })
+      const call = LlmProvider.generate(ask).pipe(Effect.provideService(LlmProvider.LlmProvider, picky))
+      const exit = yield* Effect.exit(call.pipe(install, logged))
+      const { receipt } = failureOf(exit)
+      assert.deepStrictEqual(receipt?.attempts.map(({ outcome }) => outcome._tag), ["Answered"])
+      assert.deepStrictEqual(ends(), [["Failed", "MalformedResponse", undefined]])
+      assert.deepStrictEqual(all.map(({ facts, level }) => [level, facts["perdure.served.provider"]]), [
+        ["Error", undefined]
+      ])
+    }))
+
+  it.effect("O1: a policy by hand that fails around an answer has a receipt that failed", () =>
+    Effect.gen(function*() {
+      const { service } = scripted([answer("hi")])
+      const slow = Effect.zipLeft(service.generate(ask), Effect.sleep("3 seconds"))
+      const { exit } = yield* run(slow.pipe(Policy.timeout("2 seconds")))
+      const { receipt } = failureOf(exit)
+      assert.deepStrictEqual(receipt?.attempts.map(({ outcome }) => outcome._tag), ["Answered"])
+      assert.deepStrictEqual([receipt?.outcome, receipt?.error, receipt?.served], ["Failed", "TimedOut", undefined])
+      const answered = yield* service.generate(ask).pipe(Policy.timeout("2 seconds"))
+      assert.deepStrictEqual([answered.receipt.outcome, answered.receipt.error], ["Answered", undefined])
+    }))
+
+  it.effect("O1: has no end while the call goes on", () =>
+    Effect.gen(function*() {
+      const seen: Array<string | undefined> = []
+      const look = Effect.map(Receipt.current, (receipt) => {
+        seen.push(Option.getOrThrow(receipt).outcome)
+        return answer("hi")
+      })
+      yield* scripted([look]).service.generate(ask)
+      assert.deepStrictEqual(seen, [undefined])
+    }))
+})
+
+describe("the numbers of calls and attempts", () => {
+  const watching = () => {
+    const events: Array<Call.Event> = []
+    return { events, install: Call.observe((event) => events.push(event)) }
+  }
+  const slow = scripted([Effect.delay(Effect.succeed(answer("hi")), "1 second")])
+
+  it.effect("O1: calls side by side under a policy by hand have their own, and share that of the track", () =>
+    Effect.gen(function*() {
+      const { events, install } = watching()
+      const { install: traced, named } = collector()
+      const both = Effect.all([slow.service.generate(ask), slow.service.generate(ask)], { concurrency: 2 })
+      yield* run(both.pipe(policy, install, traced))
+      const started = events.filter(({ _tag }) => _tag === "Started").map(({ call }) => call)
+      assert.strictEqual(new Set(started).size, 2)
+      for (const number of started) {
+        const story = events.filter(({ call }) => call === number)
+        assert.deepStrictEqual(story.map(({ _tag }) => _tag), ["Started", "AttemptStarted", "AttemptEnded", "Ended"])
+        assert.deepStrictEqual(story.flatMap((event) => "attempt" in event ? [event.attempt] : []), [1, 1])
+      }
+      const [track, ...others] = new Set(events.map(({ track }) => track))
+      assert.isNumber(track)
+      assert.deepStrictEqual(others, [])
+      assert.notInclude(started, track)
+      // The spans have the same numbers.
+      assert.deepStrictEqual(named("perdure.call").map(({ attributes }) => attributes.get("perdure.call")), started)
+      assert.deepStrictEqual(named("perdure.call").map(({ attributes }) => attributes.get("perdure.track")), [
+        track,
+        track
+      ])
+      assert.deepStrictEqual(named("chat gpt-4o").map(({ attributes }) => attributes.get("perdure.attempt")), [1, 1])
+    }))
+
+  it.effect("O1: what a policy by hand does between calls has the number of the track", () =>
+    Effect.gen(function*() {
+      const { events, install } = watching()
+      yield* run(scripted([unavailable(), answer("hi")]).service.generate(ask).pipe(policy, install))
+      const waiting = events.find(({ _tag }) => _tag === "Waiting")
+      assert.isNumber(waiting?.track)
+      assert.strictEqual(waiting?.call, waiting?.track)
+      assert.strictEqual(new Set(events.map(({ call }) => call)).size, 3)
+    }))
+
+  it.effect("O1: a call without anything around it has no track, and one within a call has the number of that", () =>
+    Effect.gen(function*() {
+      const { events, install } = watching()
+      const inner = scripted([answer("hi")]).service
+      const outer = LlmProvider.make({ ...anthropic, generate: (request) => inner.generate(request) })
+      yield* install(outer.generate(ask))
+      assert.strictEqual(new Set(events.map(({ call }) => call)).size, 1)
+      assert.isFalse(events.some((event) => "track" in event))
+      assert.deepStrictEqual(events.flatMap((event) => event._tag === "AttemptStarted" ? [event.attempt] : []), [1, 2])
+    }))
+
+  it.effect("O1: attempts are counted in each call, however many the track around them has seen", () =>
+    Effect.gen(function*() {
+      const { events, install } = watching()
+      const { service } = scripted([answer("hi")])
+      const one = Effect.ignore(service.generate(ask))
+      const late = LlmProvider.make({ ...openAi, generate: () => Effect.never })
+      const program = Effect.gen(function*() {
+        yield* Effect.replicateEffect(one, 1005, { discard: true })
+        // The limit still finds what is under way inside of it.
+        return yield* late.generate(ask).pipe(Deadline.make("1 second"))
+      })
+      const { exit } = yield* run(install(Call.track(program)))
+      const numbers = events.flatMap((event) => event._tag === "AttemptStarted" ? [event.attempt] : [])
+      assert.deepStrictEqual([numbers.length, new Set(numbers)], [1006, new Set([1])])
+      assert.strictEqual(new Set(events.map(({ call }) => call)).size, 1006)
+      const failure = failureOf(exit)
+      assert(failure._tag === "DeadlineExceeded")
+      assert.isTrue(failure.sent)
+      assert.deepStrictEqual(failure.receipt?.attempts.length, 1000)
+    }))
+})
+
 describe("the observers of a call", () => {
   it.effect("are told everything once, in order", () =>
     Effect.gen(function*() {
@@ -166,6 +325,7 @@ describe("the observers of a call", () => {
         "0 Waiting",
         "1000 AttemptStarted",
         "1000 AttemptEnded",
+        "1000 GaveUp",
         "1000 FellBack",
         "1000 AttemptStarted",
         "1000 AttemptEnded",

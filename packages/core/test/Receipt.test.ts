@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Duration, Schema } from "effect"
 import * as fc from "effect/FastCheck"
-import { Receipt } from "perdure"
+import { Receipt, Usage } from "perdure"
 import { receipt } from "./support/errors.ts"
 import { openAi } from "./support/provider.ts"
 
@@ -83,6 +83,47 @@ describe("encoding", () => {
       assert.throws(() => fromJson(JSON.stringify({ ...JSON.parse(toJson(receipt)), ...changes })))
     })
   }
+})
+
+describe("receipts of other versions", () => {
+  const old = {
+    requested: { provider: "openai", model: "gpt-4o" },
+    served: { provider: "openai", model: "gpt-4o-2024-08-06" },
+    fallback: false,
+    attempts: [{
+      target: { provider: "openai", model: "gpt-4o" },
+      startMs: 0,
+      waitMs: 0,
+      durationMs: 120,
+      outcome: { _tag: "Answered", model: "gpt-4o-2024-08-06" }
+    }],
+    startedAt: 1_795_486_329_000,
+    durationMs: 120
+  }
+
+  it("O1: one from before fields were added is read, and written as it was", () => {
+    const read = fromJson(JSON.stringify(old))
+    assert.deepStrictEqual([read.outcome, read.error, read.switches, read.refusals], [
+      undefined,
+      undefined,
+      undefined,
+      undefined
+    ])
+    assert.deepStrictEqual(read.usage, new Usage.Usage({}))
+    assert.strictEqual(read.cost, undefined)
+    assert.deepStrictEqual(JSON.parse(toJson(read)), old)
+  })
+
+  it("O1: one with fields that this version does not know is read without them", () => {
+    const [attempt] = old.attempts
+    const newer = {
+      ...old,
+      outcome: "Answered",
+      region: "eu",
+      attempts: [{ ...attempt, region: "eu", outcome: { ...attempt?.outcome, region: "eu" } }]
+    }
+    assert.deepStrictEqual(JSON.parse(toJson(fromJson(JSON.stringify(newer)))), { ...old, outcome: "Answered" })
+  })
 })
 
 describe("waited", () => {

@@ -52,6 +52,9 @@ const record = (fiber: AnyFiber, call: Call.Call, requests: ReadonlyArray<Attemp
     : undefined
   const target = own?.target ?? named(requests) ?? call.target
   const span = own === undefined ? undefined : Call.spansBeside(fiber, own)
+  const progress = own?.progress
+  // It is that of the last request.
+  if (own !== undefined && requests.length > 1) own.progress = undefined
   let earliest = own?.start ?? call.startedAt
   for (const [i, request] of requests.entries()) {
     const next = requests[i + 1]
@@ -59,7 +62,13 @@ const record = (fiber: AnyFiber, call: Call.Call, requests: ReadonlyArray<Attemp
     const end = within(start, request.endedAt ?? next?.startedAt ?? now, now)
     const attempt = i === 0 && own !== undefined
       ? own
-      : call.begin(request.target ?? target, own?.idempotent ?? true, start, local)
+      : call.begin(
+        request.target ?? target,
+        own?.idempotent ?? true,
+        start,
+        local,
+        next === undefined ? progress : undefined
+      )
     if (attempt === own) own.start = start
     else attempt.trace = span?.(attempt, start)
     const outcome = outcomeOf(request, next === undefined, attempt.target)

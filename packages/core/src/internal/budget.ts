@@ -179,7 +179,9 @@ export const withdraw = (
   const { branch, budget: ambient } = localOf(fiber)
   if (ambient === undefined) return granted
   const known = target ?? Call.live(fiber)?.attempts.findLast((attempt) => isWithin(attempt.branch, branch))?.target
-  return Effect.uninterruptible(ask(ambient, { kind, target: known, pace, now: nowOf(fiber) }))
+  const now = nowOf(fiber)
+  const asked = Effect.uninterruptible(ask(ambient, { kind, target: known, pace, now }))
+  return Effect.tap(asked, (ok) => ok ? Effect.void : Effect.sync(() => Call.live(fiber)?.unpaid(kind, known, now)))
 }
 
 /** Has every budget around a fiber pay for a retry that was made already. */

@@ -10,13 +10,14 @@ import type * as Fiber from "effect/Fiber"
 import * as FiberRef from "effect/FiberRef"
 import { globalValue } from "effect/GlobalValue"
 import * as Option from "effect/Option"
-import type { Mutable } from "effect/Types"
-import type { Event, Observer } from "../Call.ts"
+import type { BudgetExhausted, Event, GiveUp, Observer } from "../Call.ts"
 import type { Transition } from "../CircuitBreaker.ts"
+import * as Disposition from "../Disposition.ts"
 import * as LlmError from "../LlmError.ts"
 import { LlmResponse, type Usage } from "../LlmResponse.ts"
 import type { Service as Prices } from "../ModelPrices.ts"
 import * as Receipt from "../Receipt.ts"
+import type { Progress } from "./commit.ts"
 import { other } from "./conventions.ts"
 import { copy, instance } from "./copy.ts"
 import { costOf, pricesIn } from "./cost.ts"
@@ -24,6 +25,7 @@ import { type AnyFiber, type Gate, type Leave, type Leaving, type Passing, throu
 import { type Branch, isWithin, type Local, localOf } from "./local.ts"
 import type * as Logs from "./logs.ts"
 import type * as Metrics from "./metrics.ts"
+import { type Entry, interrupted, isAnswer, receiptOf, unknown } from "./receipt.ts"
 import type { Reporters } from "./reporters.ts"
 import type * as Spans from "./spans.ts"
 import { forget, marked, markedExit } from "./spent.ts"
@@ -32,16 +34,15 @@ import { watchers } from "./watchers.ts"
 /** What to do when a stream is cut after its first output. */
 export type WhenCut = "fail" | "restart" | "buffer"
 
-export interface Recorded {
+/** An attempt on record. */
+export interface Recorded extends Entry {
   readonly number: number
-  readonly target: Receipt.Target
   readonly idempotent: boolean
   start: number
-  /** The label of the key, where a pool chose one. */
-  readonly key: string | undefined
-  readonly hedge: boolean
   /** Which of several tries side by side it belongs to. */
   readonly branch: Branch | undefined
+  /** How far its stream has come. */
+  progress: Progress | undefined
   firstOutput: number | undefined
   usage: Usage | undefined
   cost: Receipt.Cost | undefined
@@ -51,12 +52,11 @@ export interface Recorded {
   outcome: Receipt.Outcome | undefined
   /** Set by a policy before it interrupts the attempt: it then ended by this, not by the caller. */
   cut: LlmError.LlmError | undefined
-  /** Whether it has answered when another beside it had already. */
   lost: boolean
 }
 
-/** What the recorder is told; it adds the number of the call. */
-type Told = Event extends infer E ? E extends Event ? Omit<E, "call"> : never : never
+/** What the recorder is told; it adds the numbers of the call and of the track. */
+type Told = Event extends infer E ? E extends Event ? Omit<E, "call" | "track"> : never : never
 
 /** The number of the last call of the process, however often this is loaded. */
 const calls = globalValue(Symbol.for("perdure/Call/calls"), () => ({ last: 0 }))
@@ -75,20 +75,18 @@ export const spansBeside = (fiber: AnyFiber, { trace }: Recorded) =>
 /** The most of each kind that a track keeps: a program that never ends must not fill the memory with its story. */
 const most = 1000
 
-/** Adds to what is kept; of a track, which may never end, only the last. */
-const keep = <A>(all: Array<A>, one: A, kind: Call["kind"]): void => {
-  if (kind === "track" && all.length === most) all.shift()
+/** Adds to what is kept; of a track, which may never end, only the last. Says whether the first had to go. */
+const keep = <A>(all: Array<A>, one: A, kind: Call["kind"]): boolean => {
+  const full = kind === "track" && all.length === most
+  if (full) all.shift()
   all.push(one)
+  return full
 }
 
 /** Whether anything is known of the tokens. */
 const hasTokens = (usage: Usage): boolean => usage.inputTokens !== undefined || usage.outputTokens !== undefined
 
 const none: ReadonlyMap<string, LlmError.LlmError> = new Map()
-
-const unknown: Receipt.Target = { provider: "unknown", model: "unknown" }
-
-const interrupted: Receipt.Outcome = { _tag: "Interrupted" }
 
 /** What the receipt keeps of a failure. */
 export const failed = (error: LlmError.LlmError): Receipt.Outcome => ({
@@ -107,8 +105,8 @@ export const failed = (error: LlmError.LlmError): Receipt.Outcome => ({
  */
 export class Call {
   readonly attempts: Array<Recorded> = []
-  private switches: Array<Receipt.Switch> | undefined
-  private refusals: Array<Receipt.Refused> | undefined
+  switches: Array<Receipt.Switch> | undefined
+  refusals: Array<Receipt.Refused> | undefined
   ended = false
   /** The targets that cut a stream after its first output, with the failure. */
   cuts: ReadonlyMap<string, LlmError.LlmError> = none
@@ -122,7 +120,15 @@ export class Call {
   /** The span that its events go to: its own, or that of what it is made for. */
   private readonly trace: Spans.Trace | undefined
   private readonly number = ++calls.last
-  private readonly requested: Receipt.Target | undefined
+  /** What it is told as a part of: itself, or the call that it is made for. */
+  private readonly story: Call
+  /** The number of the track that it is, or is in. */
+  private readonly track: number | undefined
+  /** How many attempts were begun of what is told as this. */
+  private begun = 0
+  /** How many attempts are not kept any more. */
+  private dropped = 0
+  readonly requested: Receipt.Target | undefined
   private readonly observers: ReadonlyArray<Observer>
   /** The labels of the metrics of the fiber that began it. */
   private readonly labels: Metrics.Labels
@@ -140,18 +146,20 @@ export class Call {
     this.startedAt = now
     this.requested = requested
     this.parent = parent
+    this.story = parent?.kind === "call" ? parent.story : this
+    this.track = kind === "track" ? this.number : parent?.track
     this.observers = fiber.getFiberRef(observers)
     this.whenCut = fiber.getFiberRef(whenCut)
     this.labels = fiber.getFiberRef(FiberRef.currentMetricLabels)
     this.prices = pricesIn(fiber)
     this.levels = reporters === undefined ? undefined : fiber.getFiberRef(reporters.logs.levels)
-    this.own = this.told ? reporters?.spans.callStarted(fiber, this.target, this.number) : undefined
+    this.own = this.told ? reporters?.spans.callStarted(fiber, requested, this.number, this.track) : undefined
     this.trace = this.own ?? parent?.trace ?? (kind === "track" ? reporters?.spans.around(fiber) : undefined)
   }
 
   /** Whether its start and end are told: it is a call, and not one made on behalf of another. */
   get told(): boolean {
-    return this.kind === "call" && this.parent?.kind !== "call"
+    return this.kind === "call" && this.story === this
   }
 
   /** Whether there is anybody to tell. */
@@ -162,25 +170,46 @@ export class Call {
   /** Tells the observers; one that throws harms nobody. */
   emit(told: Told): void {
     if (!this.watched) return
-    tellAll(this.observers, Object.assign(told, { call: this.story.number }) as Event)
+    const { story: { number: call }, track } = this
+    tellAll(this.observers, Object.assign(told, track === undefined ? { call } : { call, track }) as Event)
   }
 
   /** It waits before it asks again. */
   waits(wait: Duration.Duration, because: string, now: number): void {
-    reporters?.metrics.waited(this.target, because, wait, this.labels)
+    const { target } = this
+    reporters?.metrics.waited(target, because, wait, this.labels)
     this.trace?.event("perdure.wait", { "perdure.wait": Duration.toSeconds(wait), "error.type": because })
-    if (this.watched) this.emit({ _tag: "Waiting", at: now, wait, because })
+    if (this.watched) this.emit({ _tag: "Waiting", at: now, target, wait, because })
   }
 
-  begin(target: Receipt.Target, idempotent: boolean, now: number, { branch, hedge, key }: Local): Recorded {
+  /** A budget does not pay for another try. */
+  unpaid(kind: BudgetExhausted["kind"], target: Receipt.Target | undefined, now: number): void {
+    if (!this.watched) return
+    const { model, provider } = target ?? this.target
+    this.emit({ _tag: "BudgetExhausted", at: now, kind, target: { provider, model } })
+  }
+
+  /** A retry policy lets a failure through. */
+  gaveUp(because: string, reason: GiveUp, now: number): void {
+    if (this.watched) this.emit({ _tag: "GaveUp", at: now, target: this.target, because, reason })
+  }
+
+  begin(
+    target: Receipt.Target,
+    idempotent: boolean,
+    now: number,
+    { branch, hedge, key }: Local,
+    progress?: Progress
+  ): Recorded {
     const attempt: Recorded = {
-      number: this.story.attempts.length + 1,
+      number: ++this.story.begun,
       target: { provider: target.provider, model: target.model },
       idempotent,
       start: now,
       key,
       hedge,
       branch,
+      progress,
       firstOutput: undefined,
       usage: undefined,
       cost: undefined,
@@ -191,17 +220,12 @@ export class Call {
       lost: false
     }
     for (let call: Call | undefined = this; call !== undefined; call = call.parent) {
-      keep(call.attempts, attempt, call.kind)
+      if (keep(call.attempts, attempt, call.kind)) call.dropped += 1
     }
     if (this.watched) {
-      this.emit({ _tag: "AttemptStarted", at: now, attempt: attempt.number, target: attempt.target })
+      this.emit({ _tag: "AttemptStarted", at: now, attempt: attempt.number, target: attempt.target, key, hedge })
     }
     return attempt
-  }
-
-  /** The outermost of the calls that this one is made for: its attempts are those that the observers count. */
-  private get story(): Call {
-    return this.parent === undefined ? this : this.parent.story
   }
 
   /** A stream has given its first output. */
@@ -215,15 +239,25 @@ export class Call {
     }
   }
 
+  /** How many attempts there have been. */
+  get count(): number {
+    return this.attempts.length + this.dropped
+  }
+
   /** The attempts since there were so many of them, made by the fiber or by tries of its own. */
   since(count: number, fiber: AnyFiber): ReadonlyArray<Recorded> {
     const { branch } = localOf(fiber)
-    return this.attempts.slice(count).filter((attempt) => isWithin(attempt.branch, branch))
+    return this.attempts.slice(Math.max(0, count - this.dropped)).filter((attempt) => isWithin(attempt.branch, branch))
   }
 
   /** What a try beside another was answered is not what was given on. */
-  lose(branch: Branch): void {
-    for (const attempt of this.attempts) if (isWithin(attempt.branch, branch)) attempt.lost = true
+  lose(branch: Branch, now: number): void {
+    for (const attempt of this.attempts) {
+      if (!isWithin(attempt.branch, branch)) continue
+      const { number, target } = attempt
+      if (this.watched && isAnswer(attempt)) this.emit({ _tag: "Discarded", at: now, attempt: number, target })
+      attempt.lost = true
+    }
   }
 
   /** Brings the attempts in the order in which they began, where some were told of late. */
@@ -233,15 +267,24 @@ export class Call {
     }
   }
 
-  /** Ends an attempt; only the first end counts. What is told of late has not ended now. */
-  end(attempt: Recorded, how: Receipt.Outcome, now: number, usage?: Usage | undefined, told?: "late"): void {
+  /**
+   * Ends an attempt; only the first end counts. Without a usage, that of a stream is what was told so far. What is told of
+   * late has not ended now.
+   */
+  end(
+    attempt: Recorded,
+    how: Receipt.Outcome,
+    now: number,
+    usage = attempt.progress?.usage,
+    told?: "late"
+  ): void {
     if (attempt.outcome !== undefined) return
     if (usage !== undefined && hasTokens(usage)) attempt.usage = usage
     const outcome = how._tag === "Interrupted" && attempt.cut !== undefined ? failed(attempt.cut) : how
     attempt.end = now
     attempt.outcome = outcome
     if (this.prices !== undefined && attempt.usage !== undefined) attempt.cost = this.costOf(attempt, outcome)
-    const { cost, hedge, number, start, target, trace } = attempt
+    const { cost, hedge, key, number, start, target, trace } = attempt
     reporters?.metrics.attemptEnded(target, outcome, now - start, attempt.usage, cost, this.labels)
     if (trace !== undefined) {
       attempt.trace = undefined
@@ -257,6 +300,7 @@ export class Call {
       duration: Duration.millis(now - start),
       usage: attempt.usage,
       cost,
+      key,
       hedge
     })
   }
@@ -337,59 +381,18 @@ export class Call {
   close(now: number, end: Logs.End): Receipt.Receipt {
     if (end.outcome === "Interrupted" && this.kind === "call") this.endAll(now)
     this.ended = true
-    const receipt = this.receipt(now)
+    const receipt = this.receipt(now, end)
     if (!this.told) return receipt
-    const { error, outcome } = end
+    const { blame, error, outcome, status } = end
     reporters?.metrics.callEnded(receipt.requested, outcome, error, now - this.startedAt, this.labels)
     if (this.own !== undefined) reporters?.spans.callEnded(this.own, outcome, error, receipt)
-    if (this.watched) this.emit({ _tag: "Ended", at: now, outcome, error, receipt })
+    if (this.watched) this.emit({ _tag: "Ended", at: now, outcome, error, blame, status, receipt })
     return receipt
   }
 
-  /**
-   * The story so far. What is still running counts as interrupted, unless only what is over is asked for.
-   */
-  receipt(now: number, only?: "over"): Receipt.Receipt {
-    const requested = this.requested ?? this.attempts[0]?.target ?? unknown
-    let served: Receipt.Target | undefined
-    let idleSince = this.startedAt
-    const { refusals, switches } = this
-    let fallback = switches !== undefined
-    const recorded = only === undefined ? this.attempts : this.attempts.filter(({ outcome }) => outcome !== undefined)
-    const attempts = recorded.map((one) => {
-      const { cost, end = now, firstOutput, hedge, key, outcome = interrupted, start, target, usage } = one
-      const fields: Partial<Mutable<Receipt.Attempt>> = {
-        target,
-        start: Duration.millis(start - this.startedAt),
-        // Derived, so that it is true for every way of waiting: a policy's backoff, a plain schedule, a queue.
-        wait: Duration.millis(Math.max(0, start - idleSince)),
-        duration: Duration.millis(end - start),
-        outcome
-      }
-      if (key !== undefined) fields.key = key
-      if (hedge) fields.hedge = true
-      if (firstOutput !== undefined) fields.firstOutput = Duration.millis(firstOutput - start)
-      if (usage !== undefined) fields.usage = usage
-      if (cost !== undefined) fields.cost = cost
-      const attempt = instance(Receipt.Attempt, fields)
-      idleSince = Math.max(idleSince, end)
-      if (outcome._tag === "Answered" && !one.lost) served = { provider: target.provider, model: outcome.model }
-      fallback ||= target.provider !== requested.provider || target.model !== requested.model
-      return attempt
-    })
-    return instance(
-      Receipt.Receipt,
-      {
-        requested,
-        ...(served === undefined ? {} : { served }),
-        fallback,
-        attempts,
-        startedAt: this.startedAt,
-        duration: Duration.millis(now - this.startedAt),
-        ...(switches === undefined ? {} : { switches: [...switches] }),
-        ...(refusals === undefined ? {} : { refusals: [...refusals] })
-      }
-    )
+  /** The story with its end, where what still runs counts as interrupted; without one, what is over so far. */
+  receipt(now: number, end?: Logs.End): Receipt.Receipt {
+    return receiptOf(this, now, end)
   }
 }
 
@@ -446,22 +449,24 @@ export const circuitChanged = (
 const start = (passing: Passing, kind: "call" | "track", requested: Receipt.Target | undefined): Call => {
   const call = new Call(passing, kind, requested, liveIn(passing.local))
   forget(passing.local)
-  if (call.told && call.watched) call.emit({ _tag: "Started", at: call.startedAt, requested: call.target })
+  if (call.told && call.watched) call.emit({ _tag: "Started", at: call.startedAt, requested })
   return call
 }
 
-export const answeredEnd: Logs.End = { outcome: "Answered", error: undefined, failure: undefined }
+const noFailure = { error: undefined, blame: undefined, status: undefined }
 
-export const interruptedEnd: Logs.End = { outcome: "Interrupted", error: undefined, failure: undefined }
+export const answeredEnd: Logs.End = { outcome: "Answered", ...noFailure }
+
+export const interruptedEnd: Logs.End = { outcome: "Interrupted", ...noFailure }
 
 /** How a call ended that has no answer. */
 export const endOf = (cause: Cause.Cause<unknown>): Logs.End => {
   if (Cause.isInterruptedOnly(cause)) return interruptedEnd
   const failure = Option.getOrUndefined(Cause.failureOption(cause))
-  if (failure === undefined) return { outcome: "Failed", error: "Defect", failure: undefined }
-  return LlmError.is(failure)
-    ? { outcome: "Failed", error: failure._tag, failure }
-    : { outcome: "Failed", error: other, failure: undefined }
+  if (failure === undefined) return { ...noFailure, outcome: "Failed", error: "Defect" }
+  if (!LlmError.is(failure)) return { ...noFailure, outcome: "Failed", error: other }
+  const { _tag: error, status } = failure
+  return { outcome: "Failed", error, blame: Disposition.classify(failure).blame, status }
 }
 
 /** With the log line of an ended call before it, where there is one to write. */
@@ -565,14 +570,12 @@ const tracked = (exit: Exit.Exit<any, any>, call: Call, leaving: Leaving): Exit.
   call.ended = true
   if (Exit.isSuccess(exit)) {
     return exit.value instanceof LlmResponse
-      ? Exit.succeed(copy(exit.value, { receipt: call.receipt(leaving.now) }))
+      ? Exit.succeed(copy(exit.value, { receipt: call.receipt(leaving.now, answeredEnd) }))
       : exit
   }
+  const receipt = () => call.receipt(leaving.now, endOf(exit.cause))
   return Exit.failCause(
-    Cause.map(
-      exit.cause,
-      (error) => LlmError.is(error) ? stamp(marked(leaving.local, error), call.receipt(leaving.now)) : error
-    )
+    Cause.map(exit.cause, (error) => LlmError.is(error) ? stamp(marked(leaving.local, error), receipt()) : error)
   )
 }
 

@@ -16,12 +16,14 @@ import { type Limits, patient } from "./patience.ts"
 const maxPartial = 1024 * 1024
 
 /** What has come through so far. */
-interface Progress {
+export interface Progress {
   committed: boolean
   finish: Extract<StreamPart, { _tag: "Finish" }> | undefined
   partial: string
   usage: Usage | undefined
 }
+
+export const nothingYet = (): Progress => ({ committed: false, finish: undefined, partial: "", usage: undefined })
 
 /** Takes note of a chunk and ends it at its `Finish`, after which nothing counts. */
 const note = (progress: Progress, chunk: Chunk.Chunk<StreamPart>): Chunk.Chunk<StreamPart> => {
@@ -79,14 +81,14 @@ const answered = ({ finish, usage }: Progress): Ended => ({
 /**
  * Pulls a provider's parts until it has given its first output or is complete; everything before stays in hand and comes
  * first. A failure up to then is the failure of opening, so it can be retried; one after it says that part of the answer
- * was handed out.
+ * was handed out. Whoever asked can look at the progress at any time.
  */
 export const commit = (
   parts: Pull,
   target: Target,
-  idempotent: boolean
+  idempotent: boolean,
+  progress: Progress
 ): Effect.Effect<OpenedStream, LlmError.LlmError> => {
-  const progress: Progress = { committed: false, finish: undefined, partial: "", usage: undefined }
   const preamble: Array<StreamPart> = []
 
   const preface: Effect.Effect<void, LlmError.LlmError> = Effect.matchEffect(parts, {
@@ -140,6 +142,7 @@ export const opening = (
   source: Source,
   limits: Limits,
   target: Target,
-  idempotent: boolean
+  idempotent: boolean,
+  progress: Progress
 ): Effect.Effect<OpenedStream, LlmError.LlmError, Scope.Scope> =>
-  Effect.flatMap(patient(source, limits, target), (pull) => commit(pull, target, idempotent))
+  Effect.flatMap(patient(source, limits, target), (pull) => commit(pull, target, idempotent, progress))

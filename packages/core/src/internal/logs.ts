@@ -5,11 +5,11 @@ import * as FiberRef from "effect/FiberRef"
 import { globalValue } from "effect/GlobalValue"
 import * as HashSet from "effect/HashSet"
 import * as LogLevel from "effect/LogLevel"
-import * as Disposition from "../Disposition.ts"
-import type { LlmError } from "../LlmError.ts"
-import type { Outcome, Receipt, Target } from "../Receipt.ts"
+import type { Blame } from "../Disposition.ts"
+import type { Receipt, Target } from "../Receipt.ts"
 import { outcomes } from "./conventions.ts"
 import type { AnyFiber } from "./gate.ts"
+import type { Ending } from "./receipt.ts"
 
 /** What became of a call, as far as somebody has to look at it. */
 export type Kind = "answered" | "recovered" | "failed" | "refused" | "interrupted"
@@ -30,26 +30,23 @@ export const levels: FiberRef.FiberRef<Levels> = globalValue(
   () => FiberRef.unsafeMake(defaultLevels, { join: (parent) => parent })
 )
 
-/** How a call ended. */
-export interface End {
-  readonly outcome: Outcome["_tag"]
-  /** The class of the failure. */
-  readonly error: string | undefined
-  /** The failure itself, where it is one of ours. */
-  readonly failure: LlmError | undefined
+/** How a call ended, and of its failure what a line says. */
+export interface End extends Ending {
+  readonly blame: Blame | undefined
+  readonly status: number | undefined
 }
 
 const needed = ({ attempts, refusals, switches }: Receipt): boolean =>
   switches !== undefined || refusals !== undefined || attempts.some(({ outcome }) => outcome._tag === "Failed")
 
-const kindOf = ({ failure, outcome }: End, receipt: Receipt): Kind => {
+const kindOf = ({ blame, outcome }: End, receipt: Receipt): Kind => {
   switch (outcome) {
     case "Answered":
       return needed(receipt) ? "recovered" : "answered"
     case "Interrupted":
       return "interrupted"
     case "Failed":
-      return failure !== undefined && Disposition.classify(failure).blame === "request" ? "refused" : "failed"
+      return blame === "request" ? "refused" : "failed"
   }
 }
 
@@ -82,7 +79,7 @@ const textOf = ({ error, outcome }: End, { attempts, requested, served }: Receip
   const target = nameOf(requested)
   switch (outcome) {
     case "Answered": {
-      const last = attempts.findLast(({ outcome }) => outcome._tag === "Answered")?.target
+      const last = attempts.findLast(({ discarded, outcome }) => outcome._tag === "Answered" && !discarded)?.target
       const instead = last === undefined || nameOf(last) === target ? "" : ` instead of ${target}`
       const name = last === undefined ? served : last
       return `${nameOf(name ?? requested)} answered${instead}` +
@@ -96,7 +93,7 @@ const textOf = ({ error, outcome }: End, { attempts, requested, served }: Receip
 }
 
 /** What is known is told; what is not has no place in the line. */
-const facts = ({ error, failure, outcome }: End, receipt: Receipt): Record<string, unknown> => {
+const facts = ({ error, outcome, status }: End, receipt: Receipt): Record<string, unknown> => {
   const { attempts, duration, fallback, firstOutput, refusals, requested, served, waited } = receipt
   const { cachedInputTokens, inputTokens, outputTokens } = receipt.usage
   const { cost } = receipt
@@ -120,7 +117,7 @@ const facts = ({ error, failure, outcome }: End, receipt: Receipt): Record<strin
     "perdure.cost": cost?.amount,
     "perdure.currency": cost?.currency,
     "error.type": error,
-    "http.response.status_code": failure?.status
+    "http.response.status_code": status
   }
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined))
 }

@@ -16,14 +16,14 @@ import * as LlmError from "../LlmError.ts"
 import type { Server, Service, TargetInfo } from "../LlmProvider.ts"
 import type { LlmRequest } from "../LlmRequest.ts"
 import type { FinishReason, LlmResponse, Usage } from "../LlmResponse.ts"
-import type { Outcome } from "../Receipt.ts"
+import type { Outcome, Target } from "../Receipt.ts"
 import type { StreamPart } from "../StreamPart.ts"
 import * as Attempted from "./attempted.ts"
 import * as Call from "./call.ts"
 import { nowOf } from "./clock.ts"
-import { commit } from "./commit.ts"
+import { commit, nothingYet, type Progress } from "./commit.ts"
 import { follow } from "./follow.ts"
-import { type Gate, type Leave, type Passing, through } from "./gate.ts"
+import { type AnyFiber, type Gate, type Leave, type Passing, through } from "./gate.ts"
 import { claimed, type Local } from "./local.ts"
 import { type Ended, OpenedStream } from "./opened.ts"
 import type { Plan } from "./plan.ts"
@@ -37,6 +37,15 @@ Call.reportTo(reporters)
 export interface Raw {
   readonly generate: (request: LlmRequest) => Effect.Effect<LlmResponse, LlmError.LlmError>
   readonly open: (request: LlmRequest) => Effect.Effect<OpenedStream, LlmError.LlmError, Scope.Scope>
+}
+
+/** What talks to one target, and tells of a stream how far it has come. */
+export interface Code {
+  readonly generate: Raw["generate"]
+  readonly open: (
+    request: LlmRequest,
+    progress: Progress
+  ) => Effect.Effect<OpenedStream, LlmError.LlmError, Scope.Scope>
 }
 
 /**
@@ -68,11 +77,11 @@ export const targetsOf = (service: Service): readonly [TargetInfo, ...Array<Targ
 export const rawOf = (service: Service): Raw =>
   raws.get(service) ?? leaf(targetsOf(service)[0], {
     generate: (request) => service.generate(request),
-    open: (request) =>
+    open: (request, progress) =>
       Effect.flatMap(service.open(request), (opened) =>
         Effect.flatMap(
           opened instanceof OpenedStream ? Effect.succeed(opened.pull) : Stream.toPull(opened.parts),
-          (pull) => commit(pull, targetsOf(service)[0], request.idempotent)
+          (pull) => commit(pull, targetsOf(service)[0], request.idempotent, progress)
         ))
   }, "by hand")
 
@@ -116,48 +125,11 @@ const notIdempotent = (error: LlmError.LlmError) =>
  */
 export const leaf = (
   info: TargetInfo,
-  run: Raw,
+  run: Code,
   by: "make" | "by hand",
   server?: Server | undefined
 ): Raw => {
-  const target = { provider: info.provider, model: info.model }
-
-  /** Begins an attempt of a call. */
-  const begin = (
-    { fiber, local, now: startedAt }: Pick<Passing, "fiber" | "local" | "now">,
-    call: Call.Call,
-    request: LlmRequest,
-    kind: "generate" | "open"
-  ): Begun => {
-    const earlier = call.attempts.length
-    const begun = by === "make" ? call.begin(target, request.idempotent, startedAt, local) : undefined
-    // Of what may be a wrapper, the span is written when it is known that it was none.
-    const nanos = begun === undefined ? Spans.nanosOf(fiber) : undefined
-    if (begun !== undefined) begun.trace = Spans.attemptStarted(fiber, target, server, request, kind, begun)
-    let firstOutput: number | undefined
-    return {
-      trace: begun?.trace,
-      opened: () => {
-        firstOutput = nowOf(fiber)
-        const attempt = begun?.outcome === undefined ? begun : Attempted.running(call, local)
-        if (attempt !== undefined) call.firstOutput(attempt, firstOutput)
-      },
-      end: (outcome, { answered, finishReason, usage } = {}, now = nowOf(fiber)) => {
-        const others = begun === undefined ? call.attempts.length > earlier : begun.outcome !== undefined
-        const told = others ? Attempted.running(call, local) : undefined
-        if (others && told === undefined) return
-        const recorded = told ?? begun ?? call.begin(answered ?? target, request.idempotent, startedAt, local)
-        if (nanos !== undefined && told === undefined) {
-          recorded.trace = Spans.attemptStarted(fiber, recorded.target, server, request, kind, recorded, nanos)
-        }
-        if (finishReason !== undefined) Spans.finished(recorded.trace, finishReason)
-        if (recorded.firstOutput === undefined && firstOutput !== undefined) call.firstOutput(recorded, firstOutput)
-        const before = Attempted.endOf(recorded, outcome)
-        if (before === undefined) call.end(recorded, outcome, now, usage)
-        else call.end(recorded, before.outcome, before.at, before.usage, "late")
-      }
-    }
-  }
+  const about: About = { target: { provider: info.provider, model: info.model }, by, server }
 
   /** What a failure must say of the request, on the way of opening and in the middle of the stream alike. */
   const mark = (request: LlmRequest, local: Local) => (error: LlmError.LlmError) =>
@@ -167,18 +139,19 @@ export const leaf = (
   const answering = (request: LlmRequest): Gate => (passing) => {
     const call = Call.liveIn(passing.local)
     if (call === undefined) return outside
-    const { end, trace } = begin(passing, call, request, "generate")
+    const attempt = new Begun(about, passing, call, request, undefined)
     const { local } = passing
     forget(local)
     const leave: Leave = (exit, { now }) => {
       if (Exit.isSuccess(exit)) {
-        end({ _tag: "Answered", model: exit.value.model }, said(exit.value), now)
+        attempt.end({ _tag: "Answered", model: exit.value.model }, said(exit.value), now)
         return exit
       }
-      end(Call.outcomeOfCause(exit.cause), { usage: usageIn(exit.cause) }, now)
+      attempt.end(Call.outcomeOfCause(exit.cause), { usage: usageIn(exit.cause) }, now)
       const marked = markedExit(local, exit)
       return request.idempotent ? marked : Exit.mapError(marked, notIdempotent)
     }
+    const { trace } = attempt
     return trace === undefined ? leave : Object.assign(leave, { apart: trace.within })
   }
 
@@ -188,11 +161,12 @@ export const leaf = (
       Effect.withFiberRuntime((fiber) => {
         const call = Call.live(fiber)
         if (call === undefined) return outside
+        const progress = nothingYet()
         const local = claimed(fiber)
-        const attempt = begin({ fiber, local, now: nowOf(fiber) }, call, request, "open")
+        const attempt = new Begun(about, { fiber, local, now: nowOf(fiber) }, call, request, progress)
         forget(local)
-        const open = Effect.mapError(Effect.suspend(() => run.open(request)), mark(request, local))
-        const opened = inOwnScope(call.whenCut === "buffer" ? Effect.flatMap(open, whole) : open, target, attempt)
+        const open = Effect.mapError(Effect.suspend(() => run.open(request, progress)), mark(request, local))
+        const opened = inOwnScope(call.whenCut === "buffer" ? Effect.flatMap(open, whole) : open, about.target, attempt)
         return attempt.trace === undefined ? opened : attempt.trace.within(opened)
       })
   }
@@ -204,19 +178,96 @@ const outside = Effect.dieMessage("the raw side of a provider runs inside a call
 interface Said {
   readonly usage?: Usage | undefined
   readonly finishReason?: FinishReason | undefined
-  readonly answered?: TargetInfo
+  /** The answer, which says who gave it. */
+  readonly answered?: Target
 }
 
 const said = (answered: LlmResponse): Said => ({ answered, usage: answered.usage, finishReason: answered.finishReason })
 
-/** An attempt that is being recorded. */
-interface Begun {
+/** Whose attempts are recorded. */
+interface About {
+  readonly target: Target
+  readonly by: "make" | "by hand"
+  readonly server: Server | undefined
+}
+
+/** An attempt that is being made. */
+class Begun {
+  private readonly about: About
+  private readonly fiber: AnyFiber
+  private readonly local: Local
+  private readonly call: Call.Call
+  private readonly request: LlmRequest
+  /** How far its stream has come, of one that opens one. */
+  private readonly progress: Progress | undefined
+  private readonly startedAt: number
+  /** How many attempts there were before. */
+  private readonly before: number
+  /** When its span began, where that is written later. */
+  private readonly nanos: bigint | undefined
+  private recorded: Call.Recorded | undefined
+
+  constructor(
+    about: About,
+    { fiber, local, now }: Pick<Passing, "fiber" | "local" | "now">,
+    call: Call.Call,
+    request: LlmRequest,
+    progress: Progress | undefined
+  ) {
+    this.about = about
+    this.fiber = fiber
+    this.local = local
+    this.call = call
+    this.request = request
+    this.progress = progress
+    this.startedAt = now
+    this.before = call.count
+    this.nanos = about.by === "make" ? undefined : Spans.nanosOf(fiber)
+    this.recorded = undefined
+    if (about.by === "make") this.record(about.target)
+  }
+
   /** Its span, where one is written. */
-  readonly trace: Spans.Trace | undefined
+  get trace(): Spans.Trace | undefined {
+    return this.recorded?.trace
+  }
+
   /** The stream has given its first output. */
-  readonly opened: () => void
+  opened(): void {
+    const attempt = this.underWay(this.about.target)
+    if (attempt !== undefined) this.call.firstOutput(attempt, nowOf(this.fiber))
+  }
+
   /** It has ended; now, unless another time is given. */
-  readonly end: (outcome: Outcome, said?: Said, now?: number) => void
+  end(outcome: Outcome, { answered, finishReason, usage }: Said = {}, now = nowOf(this.fiber)): void {
+    const attempt = this.underWay(answered ?? this.about.target)
+    if (attempt === undefined) return
+    if (finishReason !== undefined) Spans.finished(attempt.trace, finishReason)
+    const before = Attempted.endOf(attempt, outcome)
+    if (before === undefined) this.call.end(attempt, outcome, now, usage)
+    else this.call.end(attempt, before.outcome, before.at, before.usage, "late")
+  }
+
+  /**
+   * What is under way of it: itself, or the last of the requests that its code told of, if any. What may be a wrapper is
+   * recorded when it is known that it was none, with its first output or its end.
+   */
+  private underWay(asked: Target): Call.Recorded | undefined {
+    const { before, call, fiber, local, recorded } = this
+    if (recorded !== undefined && recorded.outcome === undefined) return recorded
+    return recorded !== undefined || call.since(before, fiber).length > 0
+      ? Attempted.running(call, local)
+      : this.record(asked)
+  }
+
+  private record(asked: Target): Call.Recorded {
+    const { about, call, fiber, local, nanos, progress, request, startedAt } = this
+    const attempt = call.begin(asked, request.idempotent, startedAt, local, progress)
+    const kind = progress === undefined ? "generate" : "open"
+    attempt.trace = Spans.attemptStarted(fiber, attempt.target, about.server, request, kind, attempt, nanos)
+    this.recorded = attempt
+    return attempt
+  }
 }
 
 /** The tokens that a failure tells of. */
@@ -231,8 +282,8 @@ const usageIn = (cause: Cause.Cause<LlmError.LlmError>): Usage | undefined => {
  */
 const inOwnScope = (
   open: Effect.Effect<OpenedStream, LlmError.LlmError, Scope.Scope>,
-  target: TargetInfo,
-  { end, opened: opens }: Begun
+  target: Target,
+  attempt: Begun
 ): Effect.Effect<OpenedStream, LlmError.LlmError, Scope.Scope> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(
@@ -241,17 +292,17 @@ const inOwnScope = (
         Effect.flatMap(Scope.fork(outer, ExecutionStrategy.sequential), (scope) =>
           Effect.matchCauseEffect(restore(Scope.extend(open, scope)), {
             onFailure: (cause) => {
-              end(Call.outcomeOfCause(cause), { usage: usageIn(cause) })
+              attempt.end(Call.outcomeOfCause(cause), { usage: usageIn(cause) })
               return Effect.zipRight(Scope.close(scope, Exit.failCause(cause)), Effect.failCause(cause))
             },
             onSuccess: (opened) => {
-              opens()
+              attempt.opened()
               const told = opened.onEnd((ended) => {
                 if (ended._tag === "Answered") {
-                  end({ _tag: "Answered", model: ended.model ?? target.model }, ended)
+                  attempt.end({ _tag: "Answered", model: ended.model ?? target.model }, ended)
                   return Effect.void
                 }
-                end(outcomeOf(ended), ended._tag === "Died" ? {} : { usage: ended.usage })
+                attempt.end(outcomeOf(ended), ended._tag === "Died" ? {} : { usage: ended.usage })
                 // A connection that failed is closed now, not when whoever takes over has finished.
                 return ended._tag === "Interrupted" ? Effect.void : Scope.close(scope, Exit.void)
               })

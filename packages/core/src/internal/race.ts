@@ -118,7 +118,7 @@ export const run = <A, E, R>(
 
         /** Closes what a try that did not win has opened. */
         const discard = ({ branch, scope }: Try, exit: Exit.Exit<unknown, unknown>) => {
-          if (Exit.isSuccess(exit)) Call.live(parent)?.lose(branch)
+          if (Exit.isSuccess(exit)) Call.live(parent)?.lose(branch, clock.unsafeCurrentTimeMillis())
           return scope === undefined ? Effect.void : Scope.close(scope, exit)
         }
 

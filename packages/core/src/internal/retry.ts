@@ -9,6 +9,7 @@ import * as Random from "effect/Random"
 import type * as Schedule from "effect/Schedule"
 import * as ScheduleDecision from "effect/ScheduleDecision"
 import * as ScheduleIntervals from "effect/ScheduleIntervals"
+import type { GiveUp } from "../Call.ts"
 import * as Disposition from "../Disposition.ts"
 import * as LlmError from "../LlmError.ts"
 import type { Exponential, RetrySpec } from "../RetrySpec.ts"
@@ -38,17 +39,6 @@ export interface State {
   /** The failure before; undefined until there was one. */
   readonly last: unknown
 }
-
-/** Why a failure is not repeated. */
-export type GiveUp =
-  | "notRetryable"
-  | "spent"
-  | "attempts"
-  | "elapsed"
-  | "retryAfter"
-  | "schedule"
-  | "elsewhere"
-  | "budget"
 
 export type Decision =
   | { readonly _tag: "GiveUp"; readonly because: GiveUp }
@@ -219,7 +209,9 @@ export const gate = (spec: RetrySpec, parts: Parts): Gate => {
     const deciding = nextOn({ fiber, spec, parts, spent }, state, failure, now)
     // A schedule of the caller's may take its time.
     return Effect.flatMap(parts.schedule === undefined ? deciding : restore(deciding), (decision) => {
+      const because = Predicate.hasProperty(failure, "_tag") ? String(failure._tag) : "failure"
       if (decision._tag === "GiveUp") {
+        Call.liveIn(local)?.gaveUp(because, decision.because, now)
         return Effect.fail(spent || !unspent.has(decision.because) ? Spent.giveUp(fiber, state.last, failure) : failure)
       }
       Spent.forget(local)
@@ -227,7 +219,6 @@ export const gate = (spec: RetrySpec, parts: Parts): Gate => {
       // Where a gate refuses each attempt, this is the only place to be interrupted at.
       if (decision.wait === 0) return Effect.as(restore(Effect.void), again)
       const wait = Duration.millis(decision.wait)
-      const because = Predicate.hasProperty(failure, "_tag") ? String(failure._tag) : "failure"
       Call.liveIn(local)?.waits(wait, because, now)
       return Effect.as(restore(Effect.sleep(wait)), again)
     })

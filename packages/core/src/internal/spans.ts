@@ -120,12 +120,18 @@ const exitOf = (outcome: Outcome["_tag"], error: string | undefined): Exit.Exit<
     : failed(error ?? other)
 
 /** The span of a call, when spans are wanted. */
-export const callStarted = (fiber: AnyFiber, requested: Target, number: number): Trace | undefined => {
+export const callStarted = (
+  fiber: AnyFiber,
+  requested: Target | undefined,
+  number: number,
+  track: number | undefined
+): Trace | undefined => {
   if (!wanted(fiber)) return undefined
   const trace = start(fiber, "perdure.call", "internal")
   trace?.attribute("perdure.call", number)
-  trace?.attribute("perdure.requested.provider", requested.provider)
-  trace?.attribute("perdure.requested.model", requested.model)
+  trace?.attribute("perdure.track", track)
+  trace?.attribute("perdure.requested.provider", requested?.provider)
+  trace?.attribute("perdure.requested.model", requested?.model)
   return trace
 }
 
@@ -143,6 +149,9 @@ export const callEnded = (
   receipt: Receipt
 ): void => {
   trace.attribute("perdure.outcome", outcomes[outcome])
+  // Of some it is not known when they begin.
+  trace.attribute("perdure.requested.provider", receipt.requested.provider)
+  trace.attribute("perdure.requested.model", receipt.requested.model)
   trace.attribute("perdure.attempts", receipt.attempts.length)
   trace.attribute("perdure.fallback", receipt.fallback)
   trace.attribute("perdure.waited", Duration.toSeconds(receipt.waited))
