@@ -40,6 +40,17 @@ const configured = LlmProvider.withPolicy(anthropic, Policy.fromConfig())
 
 export const fromConfig = question.pipe(Effect.provide(configured))
 
+const chain = Standard.layerConfig([openAi, anthropic])
+
+export const layerConfig = question.pipe(Effect.provide(chain))
+
+const fromJson = (json: unknown) =>
+  Layer.unwrapEffect(
+    Effect.map(Standard.decode(json), (spec) => Standard.layer([openAi, anthropic], Standard.fromSpec(spec)))
+  )
+
+export const decoded = (json: unknown) => question.pipe(Effect.provide(fromJson(json)))
+
 /** One line for each policy of the standard, the outermost first. */
 export const lines = Effect.map(
   Policy.standard({ quota: { perMinute: { requests: 500, tokens: 200_000 } } }),

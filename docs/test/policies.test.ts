@@ -3,6 +3,7 @@ import { TestTime } from "@perdure/testing"
 import { ConfigProvider, Effect, Exit } from "effect"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
+import { Standard } from "perdure"
 import * as deadline from "../examples/deadline.ts"
 import * as fallbacks from "../examples/fallbacks.ts"
 import * as keyPool from "../examples/key-pool.ts"
@@ -52,14 +53,47 @@ describe("the examples", () => {
       assert.strictEqual((yield* ended(policies.standard)).value.receipt.served?.provider, "anthropic")
       assert.strictEqual((yield* ended(policies.alone)).value._tag, "ProviderUnavailable")
       const withSettings = (settings: ReadonlyArray<readonly [string, string]>) =>
-        Effect.withConfigProvider(
-          policies.fromConfig,
-          ConfigProvider.fromMap(new Map(settings), { pathDelim: "_" })
-        )
-      const configured = withSettings([["PERDURE_DEADLINE", "30 seconds"], ["PERDURE_RETRY", "off"]])
-      assert.strictEqual((yield* ended(configured)).value.text, "Here.")
-      const wrong = withSettings([["PERDURE_DEADLINE", "soon"]])
+        Effect.withConfigProvider(ConfigProvider.fromMap(new Map(settings), { pathDelim: "_" }))
+      const some = withSettings([["PERDURE_DEADLINE", "30 seconds"], ["PERDURE_RETRY", "off"]])
+      assert.strictEqual((yield* ended(some(policies.fromConfig))).value.text, "Here.")
+      const { receipt } = (yield* ended(some(policies.layerConfig))).value
+      assert.deepStrictEqual(receipt.attempts.map(({ target }) => target.provider), ["openai", "anthropic"])
+      const wrong = withSettings([["PERDURE_DEADLINE", "soon"]])(policies.fromConfig)
       assert.include(String((yield* ended(Effect.flip(wrong))).value), "PERDURE")
+    }))
+
+  it.effect("policies: the page's JSON is read, and what is misspelt is not", () =>
+    Effect.gen(function*() {
+      const page = readFileSync(join(import.meta.dirname, "../policies.md"), "utf8")
+      const [, json = ""] = /^```json\n([^]*?)^```$/m.exec(page) ?? []
+      assert.strictEqual((yield* ended(policies.decoded(JSON.parse(json)))).value.text, "Here.")
+      const error = yield* Effect.flip(policies.decoded({ retry: { atempts: 9 } }))
+      assert.include(String(error), "atempts")
+    }))
+
+  it.effect("policies: the page has every variable, and no other", () =>
+    Effect.gen(function*() {
+      const page = readFileSync(join(import.meta.dirname, "../policies.md"), "utf8")
+      const names = (cell: string) => Array.from(cell.matchAll(/`([A-Z_]+)`/g), ([, name = ""]) => name)
+      const shown = Array.from(page.matchAll(/^\| (`[A-Z_`, ]+_`)? +\| (`[A-Z].*?) +\|$/gm)).flatMap((
+        [, left, right]
+      ) =>
+        (left === undefined ? [""] : names(left)).flatMap((prefix) => names(right ?? "").map((name) => prefix + name))
+      )
+      const asked = new Set<string>()
+      const { flattened } = ConfigProvider.fromMap(new Map())
+      const spy = ConfigProvider.fromFlat({
+        ...flattened,
+        load: (path, config, split) => {
+          asked.add(path.slice(1).join("_"))
+          return flattened.load(path, config, split)
+        }
+      })
+      yield* Effect.withConfigProvider(Standard.config(), spy)
+      // What groups others is named by them.
+      const ends = (all: Iterable<string>) =>
+        [...new Set(all)].filter((name) => ![...asked].some((other) => other.startsWith(`${name}_`)))
+      assert.sameMembers(ends(shown), ends(asked))
     }))
 
   it.effect("policies: the page shows the standard order as it is", () =>

@@ -1,10 +1,34 @@
+// The misuses below are there to be rejected; the Effect diagnostics would reject them a second time.
+// @effect-diagnostics missingEffectError:off
 import { assert, describe, expect, expectTypeOf, it } from "@effect/vitest"
-import { ConfigProvider, Duration, Effect, Exit, Layer, Schema } from "effect"
-import { Call, LlmError, LlmProvider, Policy, Retry, Standard } from "perdure"
-import { answer, anthropic, failureOf, openAi, run, scripted, unavailable } from "./support/provider.ts"
+import { ConfigProvider, type Duration, Effect, Exit, Layer } from "effect"
+import {
+  Budget,
+  Bulkhead,
+  Call,
+  CircuitBreaker,
+  Deadline,
+  type Fallback,
+  Hedge,
+  LlmError,
+  LlmProvider,
+  Policy,
+  Quota,
+  Retry,
+  Standard
+} from "perdure"
+import { answer, anthropic, failureOf, openAi, run, type Scripted, scripted, unavailable } from "./support/provider.ts"
 
 const quick = Retry.constant("1 second").pipe(Retry.attempts(3))
 const ask = LlmProvider.generate("hello")
+
+type Of<E> = E extends Effect.Effect<Policy.Policy<any, infer Out>, any> ? Out : never
+type All =
+  | LlmError.DeadlineExceeded
+  | LlmError.CircuitOpen
+  | LlmError.QuotaExceeded
+  | LlmError.BulkheadFull
+  | LlmError.TimedOut
 
 describe("Policy.standard", () => {
   it.effect("has its policies in the order that they work in, and says so", () =>
@@ -32,24 +56,112 @@ describe("Policy.standard", () => {
     }))
 
   it("adds to the failures exactly the refusals of the policies that are there", () => {
-    type Of<E> = E extends Effect.Effect<Policy.Policy<any, infer Out>> ? Out : never
     const all = Policy.standard({ quota: {} })
-    expectTypeOf<Of<typeof all>>().toEqualTypeOf<
-      | LlmError.DeadlineExceeded
-      | LlmError.CircuitOpen
-      | LlmError.QuotaExceeded
-      | LlmError.BulkheadFull
-      | LlmError.TimedOut
-    >()
+    expectTypeOf<Of<typeof all>>().toEqualTypeOf<All>()
     const usual = Policy.standard()
     expectTypeOf<Of<typeof usual>>().toEqualTypeOf<
       LlmError.DeadlineExceeded | LlmError.CircuitOpen | LlmError.BulkheadFull | LlmError.TimedOut
     >()
     const few = Policy.standard({ breaker: false, bulkhead: false, attempt: false })
     expectTypeOf<Of<typeof few>>().toEqualTypeOf<LlmError.DeadlineExceeded>()
-    // @ts-expect-error there is no such policy
-    void Policy.standard({ cache: true })
   })
+
+  it("adds what there may be of options that are not known: only a literal `false` leaves a refusal out", () => {
+    const types = (
+      options: Standard.Options,
+      layered: Standard.LayerOptions,
+      spec: Standard.Spec,
+      maybe: { readonly quota?: Quota.Options; readonly breaker?: false; readonly attempt: Duration.Duration | false },
+      either: { readonly quota: Quota.Options } | { readonly deadline: false },
+      unknown: any
+    ) => ({
+      options: Policy.standard(options),
+      layered: Policy.standard(layered),
+      spec: Policy.standard(Standard.fromSpec(spec)),
+      maybe: Policy.standard(maybe),
+      either: Policy.standard(either),
+      unknown: Policy.standard(unknown),
+      spread: Policy.standard({ ...options, breaker: false }),
+      absent: Policy.standard({ quota: undefined, deadline: undefined }),
+      configured: Policy.fromConfig()
+    })
+    type Types = ReturnType<typeof types>
+    expectTypeOf<Of<Types["options"]>>().toEqualTypeOf<All>()
+    expectTypeOf<Of<Types["layered"]>>().toEqualTypeOf<All>()
+    expectTypeOf<Of<Types["spec"]>>().toEqualTypeOf<All>()
+    expectTypeOf<Of<Types["maybe"]>>().toEqualTypeOf<All>()
+    expectTypeOf<Of<Types["either"]>>().toEqualTypeOf<All>()
+    expectTypeOf<Of<Types["unknown"]>>().toEqualTypeOf<All>()
+    expectTypeOf<Of<Types["spread"]>>().toEqualTypeOf<Exclude<All, LlmError.CircuitOpen>>()
+    expectTypeOf<Of<Types["absent"]>>().toEqualTypeOf<Exclude<All, LlmError.QuotaExceeded>>()
+    expectTypeOf<Effect.Effect.Success<Types["configured"]>>().toEqualTypeOf<Standard.Service>()
+    expectTypeOf<Of<Types["configured"]>>().toEqualTypeOf<All>()
+  })
+
+  it.effect("has the type and the steps of the same policies composed by hand, a hedge adding nothing", () =>
+    Effect.gen(function*() {
+      const target = Policy.compose(
+        Policy.compose(Policy.retry(Retry.standard), yield* CircuitBreaker.make()),
+        Policy.compose(
+          Policy.compose(yield* Quota.make(), yield* Bulkhead.make()),
+          Policy.timeout("2 minutes")
+        )
+      )
+      const byHand = Policy.compose(Policy.compose(Deadline.make("5 minutes"), yield* Budget.make()), target)
+      const standard = yield* Policy.standard({ quota: {} })
+      expectTypeOf(byHand).toEqualTypeOf<Policy.Policy<LlmError.LlmError, All>>()
+      expectTypeOf<Of<Effect.Effect<typeof standard>>>().toEqualTypeOf<All>()
+      expectTypeOf(Policy.compose(yield* Hedge.make(), byHand)).toEqualTypeOf(byHand)
+      assert.deepStrictEqual(standard.steps, byHand.steps)
+    }))
+
+  it("misuses do not compile", () => {
+    type WithoutQuota = Exclude<All, LlmError.QuotaExceeded>
+    const misuses = (options: Standard.Options) => {
+      // @ts-expect-error there is no such policy
+      void Policy.standard({ cache: true })
+      // @ts-expect-error nor beside others
+      void Policy.standard({ deadline: "1 minute", cache: true })
+      // @ts-expect-error one provider has no fallback
+      void Policy.standard({ deadline: "1 minute", fallback: { order: "fastest" } })
+      // @ts-expect-error a limit is set or found
+      void Policy.standard({ bulkhead: { limit: 3, adaptive: {} } })
+      // @ts-expect-error there is no policy to turn on
+      void Policy.standard({ breaker: true })
+      const all = Effect.runSync(Policy.standard(options))
+      // @ts-expect-error the options may have a quota
+      const few: Policy.Policy<LlmError.LlmError, WithoutQuota> = all
+      return few
+    }
+    expect(misuses).toBeTypeOf("function")
+  })
+
+  const refused: ReadonlyArray<readonly [option: string, options: Standard.Options]> = [
+    ["Deadline.make(limit)", { deadline: -1 }],
+    ["Policy.timeout(duration)", { attempt: 0 }],
+    ["Budget.make({ target: { capacity } })", { budget: { target: { capacity: 0 } } }],
+    ["CircuitBreaker.make({ probes })", { breaker: { probes: 0 } }],
+    ["Quota.make({ queue })", { quota: { queue: -1 } }],
+    ["Bulkhead.make({ limit })", { bulkhead: { limit: 0 } }],
+    ["Bulkhead.adaptive({ min })", { bulkhead: { adaptive: { min: 0 } } }]
+  ]
+  for (const [option, options] of refused) {
+    it(`E1: ${option} out of its range is refused at once`, () => {
+      const { layer } = scripted([answer("hi")])
+      for (const make of [() => Policy.standard(options), () => Standard.layer([layer], options)]) {
+        expect(() => void make()).toThrow(expect.objectContaining({ _tag: "InvalidOption", option }))
+      }
+    })
+  }
+
+  it.effect("has a bulkhead that finds its limit where that is asked for", () =>
+    Effect.gen(function*() {
+      const policy = yield* Policy.standard({ bulkhead: { adaptive: { min: 2, max: 50, queue: 7 } } })
+      assert.deepStrictEqual(policy.steps.find(({ name }) => name === "bulkhead"), {
+        name: "bulkhead",
+        settings: "gradient 2 to 50 at once, queue 7"
+      })
+    }))
 
   it.effect("is one pipeline: an attempt is timed, retried and counted, and the call ends in its time", () =>
     Effect.gen(function*() {
@@ -111,6 +223,80 @@ describe("Standard.layer", () => {
       const last = exit.value[2]?.receipt
       expect(last).toMatchObject({ requested: openAi, fallback: true, refusals: [{ because: "CircuitOpen" }] })
       assert.strictEqual(last?.attempts.length, 1)
+    }))
+
+  const hung: ReadonlyArray<
+    readonly [what: string, options: Standard.Options, second: ReadonlyArray<number>, elapsed: number]
+  > = [
+    ["by default after 2 minutes", {}, [120_000], 120_000],
+    ["with a shorter deadline after 0.4 of it", { deadline: "1 minute" }, [24_000], 24_000],
+    ["to the whole millisecond", { deadline: 7001 }, [2800], 2800],
+    ["with a longer deadline after 2 minutes", { deadline: "1 hour" }, [120_000], 120_000],
+    ["without a deadline after 2 minutes", { deadline: false }, [120_000], 120_000],
+    ["with a time for attempts after that", { deadline: "1 minute", attempt: "50 seconds" }, [50_000], 50_000],
+    ["without one never", { deadline: "1 minute", attempt: false }, [], 60_000]
+  ]
+  for (const [what, options, asked, ended] of hung) {
+    it.effect(`a target that hangs is given up ${what}`, () =>
+      Effect.gen(function*() {
+        const first = scripted([Effect.never])
+        const second = scripted([answer("hi", anthropic)], anthropic)
+        const { elapsed, exit } = yield* run(
+          ask.pipe(Effect.provide(Standard.layer([first.layer, second.layer], options)))
+        )
+        assert.strictEqual(Exit.isSuccess(exit), asked.length > 0)
+        assert.deepStrictEqual(first.calls, [0])
+        assert.deepStrictEqual(second.calls, asked)
+        assert.strictEqual(elapsed, ended)
+      }))
+  }
+
+  it.effect("a deadline from the configuration alone leaves time for another target as well", () =>
+    Effect.gen(function*() {
+      const first = scripted([Effect.never])
+      const second = scripted([answer("hi", anthropic)], anthropic)
+      const { exit } = yield* run(
+        ask.pipe(
+          Effect.provide(Standard.layerConfig([first.layer, second.layer])),
+          Effect.withConfigProvider(ConfigProvider.fromMap(new Map([["PERDURE_DEADLINE", "30 seconds"]]), {
+            pathDelim: "_"
+          }))
+        )
+      )
+      assert.isTrue(Exit.isSuccess(exit))
+      assert.deepStrictEqual(second.calls, [12_000])
+    }))
+
+  it.effect("its chain is that of its fallback options", () =>
+    Effect.gen(function*() {
+      const refusing = () => scripted([new LlmError.ContentFiltered({ ...openAi, stage: "prompt", detail: "no" })])
+      const second = () => scripted([answer("hi", anthropic)], anthropic)
+      const asked = (first: Scripted, second: Scripted, fallback: Fallback.Options) =>
+        Effect.map(
+          run(
+            Effect.exit(ask).pipe(Effect.provide(Standard.layer([first.layer, second.layer], {
+              retry: false,
+              fallback
+            })))
+          ),
+          () => [first.calls.length, second.calls.length]
+        )
+      assert.deepStrictEqual(yield* asked(refusing(), second(), {}), [1, 0])
+      assert.deepStrictEqual(yield* asked(refusing(), second(), { contentRefusal: "moveOn" }), [1, 1])
+      assert.deepStrictEqual(yield* asked(refusing(), second(), { order: "weighted", weights: [0, 1] }), [0, 1])
+      const down = scripted([unavailable()])
+      const sick = Standard.layer([down.layer, second().layer], {
+        retry: false,
+        breaker: false,
+        fallback: { unhealthyAfter: 2, unhealthyFor: "2 seconds" }
+      })
+      yield* run(Effect.provide(Effect.replicateEffect(ask, 4), sick))
+      assert.strictEqual(down.calls.length, 2)
+      yield* run(Effect.provide(Effect.replicateEffect(Effect.delay(ask, "1 second"), 4), sick))
+      assert.strictEqual(down.calls.length, 5)
+      expect(() => Standard.layer([down.layer], { fallback: { unhealthyAfter: 0 } })).toThrow(
+        expect.objectContaining({ _tag: "InvalidOption", option: "Fallback.make({ unhealthyAfter })" })
+      )
     }))
 
   it.effect("R9: the budget of the whole is asked by every retry", () =>
@@ -194,38 +380,20 @@ describe("the standard policy as data", () => {
       )
     }))
 
-  for (
-    const [name, value] of [
-      ["DEADLINE", "soon"],
-      ["DEADLINE", "-1 seconds"],
-      ["ATTEMPT", "0"],
-      ["RETRY_ATTEMPTS", "0"],
-      ["RETRY_ATTEMPTS", "many"],
-      ["RETRY_JITTER", "some"],
-      ["BULKHEAD_LIMIT", "1.5"],
-      ["RETRY_FACTOR", "Infinity"],
-      ["BUDGET", "mine"]
-    ] as const
-  ) {
-    it.effect(`E1: PERDURE_${name}=${value} is refused by its name`, () =>
-      Effect.gen(function*() {
-        const error = yield* Effect.flip(steps({ [`PERDURE_${name}`]: value }))
-        assert(error._op === "InvalidData")
-        assert.strictEqual(error.path.join("_"), `PERDURE_${name}`)
-      }))
-  }
-
-  it("encodes to JSON and comes back, and has a JSON Schema", () => {
-    const spec = Schema.decodeUnknownSync(Standard.Spec)({
-      deadline: "30 seconds",
-      retry: { attempts: 4 },
-      breaker: "off"
-    })
-    assert.deepStrictEqual(spec.deadline, Duration.seconds(30))
-    const json = JSON.parse(JSON.stringify(Schema.encodeSync(Standard.Spec)(spec)))
-    assert.deepStrictEqual(json, { deadline: "30000 millis", retry: { attempts: 4 }, breaker: "off" })
-    assert.deepStrictEqual(Schema.decodeUnknownSync(Standard.Spec)(json), spec)
-    const text = JSON.stringify(Standard.jsonSchema)
-    for (const field of ["deadline", "maxRetryAfter", "tokensPerDay"]) assert.include(text, field)
-  })
+  it.effect("a layer comes from it, too, with its fallback; what does not fit its providers is refused by its name", () =>
+    Effect.gen(function*() {
+      const first = scripted([answer("hi")])
+      const second = scripted([answer("ho", anthropic)], anthropic)
+      const layer = Standard.layerConfig([first.layer, second.layer], "LLM")
+      const withSettings = (settings: Record<string, string>) =>
+        Effect.withConfigProvider(
+          Effect.provide(ask, layer),
+          ConfigProvider.fromMap(new Map(Object.entries(settings)), { pathDelim: "_" })
+        )
+      const { text } = yield* withSettings({ LLM_FALLBACK_ORDER: "weighted", LLM_FALLBACK_WEIGHTS: "[0,1]" })
+      assert.strictEqual(text, "ho")
+      const error = yield* Effect.flip(withSettings({ LLM_FALLBACK_WEIGHTS: "[1,2,3]" }))
+      assert(error._tag === "ConfigError" && error._op === "InvalidData")
+      assert.deepStrictEqual(error.path, ["LLM", "FALLBACK", "WEIGHTS"])
+    }))
 })

@@ -2,7 +2,7 @@
 import type * as Effect from "effect/Effect"
 import { pipeArguments } from "effect/Pipeable"
 import type { Policy, Step, Subject, TypeId as PolicyTypeId } from "../Policy.ts"
-import { type Gate, through } from "./gate.ts"
+import { type Gate, stay, through } from "./gate.ts"
 
 // Spelled here again, since the public module needs this one first.
 const TypeId: PolicyTypeId = Symbol.for("perdure/Policy") as PolicyTypeId
@@ -77,3 +77,35 @@ const fuse = (all: ReadonlyArray<Part>): Apply => {
   if (applies.length === 1 && only !== undefined) return only
   return (self, subject) => applies.reduceRight((inner, apply) => apply(inner, subject), self)
 }
+
+/** The policy that is nothing, made of gates as the others. */
+export const nothing: Policy = policy([], [])
+
+/** A policy in whose place another can be put while it is at work. */
+export interface Replaceable<In, Out> {
+  readonly policy: Policy<In, Out>
+  readonly replace: (by: Policy<In, Out>) => void
+}
+
+/** The most gates that a policy has which can be replaced: the track of its calls, and its own. */
+const most = 2
+
+/** Whoever is inside already is let out by the one that let it in. */
+export const replaceable = <In, Out>(first: Policy<In, Out>): Replaceable<In, Out> => {
+  let current = first
+  let gates = gatesOf(first)
+  const places = Array.from({ length: most }, (_, at) => gate((passing) => gates[at]?.(passing) ?? stay))
+  return {
+    policy: policy(() => current.steps, places),
+    replace: (by) => {
+      gates = gatesOf(by)
+      current = by
+    }
+  }
+}
+
+const gatesOf = (self: Policy<never, unknown>): ReadonlyArray<Gate> =>
+  partsOf(self).map((part) => {
+    if (part._tag !== "Gate") throw new Error("only a policy of gates can be replaced")
+    return part.gate
+  })
