@@ -15,6 +15,7 @@ import type { Pace } from "./Disposition.ts"
 import * as Internal from "./internal/budget.ts"
 import * as Settings from "./internal/budgetOptions.ts"
 import * as Call from "./internal/call.ts"
+import { track } from "./internal/calling.ts"
 import { nowOf } from "./internal/clock.ts"
 import { type Gate, settling, stay } from "./internal/gate.ts"
 import * as Gauges from "./internal/gauges.ts"
@@ -370,7 +371,7 @@ const build = (first: Settings.Checked, store: BudgetStore.Service): Service => 
     })
   }
   const steps = () => [settings.step]
-  const policy = Pipeline.policy<unknown, never>(steps, [Pipeline.gate(Call.track), Pipeline.gate(gate)])
+  const policy = Pipeline.policy<unknown, never>(steps, [Pipeline.gate(track), Pipeline.gate(gate)])
 
   const methods: Omit<Service, keyof Policy.Policy> = {
     balance: (key) =>

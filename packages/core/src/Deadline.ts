@@ -7,6 +7,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Call from "./internal/call.ts"
+import { track } from "./internal/calling.ts"
 import { nowOf } from "./internal/clock.ts"
 import * as Internal from "./internal/deadline.ts"
 import { type AnyFiber, type Gate, type Passing, stay } from "./internal/gate.ts"
@@ -43,7 +44,7 @@ export const make = (limit: Duration.DurationInput): Policy<unknown, LlmError.De
   const checked = Options.duration("Deadline.make(limit)", limit)
   return Pipeline.policy(
     [{ name: "deadline", settings: Duration.format(checked) }],
-    [Pipeline.gate(Call.track), Pipeline.gate(gate(checked))]
+    [Pipeline.gate(track), Pipeline.gate(gate(checked))]
   )
 }
 

@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Disposition from "./Disposition.ts"
 import * as Call from "./internal/call.ts"
+import { track } from "./internal/calling.ts"
 import { collect } from "./internal/collect.ts"
 import type { AnyFiber } from "./internal/gate.ts"
 import * as Internal from "./internal/hedge.ts"
@@ -249,7 +250,7 @@ const build = (first: Checked, latencies: Internal.Latencies): Service => {
       })
     }
   }
-  const policy = Pipeline.policy<unknown, never>([first.step], [Pipeline.gate(Call.track), Pipeline.around(around)])
+  const policy = Pipeline.policy<unknown, never>([first.step], [Pipeline.gate(track), Pipeline.around(around)])
   return Object.defineProperty(Object.assign(policy, methods), "steps", { get: () => [checked.step] })
 }
 

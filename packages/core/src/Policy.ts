@@ -12,6 +12,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as SubscriptionRef from "effect/SubscriptionRef"
 import * as CallInternal from "./internal/call.ts"
+import { track } from "./internal/calling.ts"
 import type { Gate, Passing } from "./internal/gate.ts"
 import { Limit } from "./internal/limit.ts"
 import * as Pipeline from "./internal/pipeline.ts"
@@ -135,7 +136,7 @@ export const compose: {
  */
 export const retry = <E>(policy: Retry.Retry<E>): Policy<E> =>
   Pipeline.policy<E, never>([{ name: "retry", settings: Retry.describe(policy) }], [
-    Pipeline.gate(CallInternal.track),
+    Pipeline.gate(track),
     Pipeline.gate(Retrying.gate(policy.spec, policy[Retry.TypeId]))
   ])
 
@@ -154,7 +155,7 @@ export const timeout = (duration: Duration.DurationInput): Policy<unknown, Timed
   const limit = Options.duration("Policy.timeout(duration)", duration)
   return Pipeline.policy<unknown, TimedOut>(
     [{ name: "timeout", settings: Duration.format(limit) }],
-    [Pipeline.gate(CallInternal.track), Pipeline.gate(timeoutGate(limit))]
+    [Pipeline.gate(track), Pipeline.gate(timeoutGate(limit))]
   )
 }
 

@@ -1,7 +1,7 @@
 import { assert, describe, expect, expectTypeOf, it } from "@effect/vitest"
 import { Cause, type Clock, Duration, Effect, Exit, Fiber, Scope, Stream, TestClock } from "effect"
 import { Bulkhead, type Call, InvalidOption, LlmError, LlmProvider, Policy, type StreamPart } from "perdure"
-import { observers } from "../src/internal/call.ts"
+import { observers } from "../src/internal/observers.ts"
 import { withDeadline } from "./support/deadline.ts"
 import { answer, anthropic, failureOf, openAi, scripted } from "./support/provider.ts"
 import { settle, status, work } from "./support/work.ts"

@@ -13,7 +13,7 @@ import {
   StreamPart,
   Telemetry
 } from "perdure"
-import { answeredEnd } from "../src/internal/call.ts"
+import { answeredEnd } from "../src/internal/ending.ts"
 import * as Logs from "../src/internal/logs.ts"
 import { answer, anthropic, openAi, run, scripted, unavailable } from "./support/provider.ts"
 import { lines } from "./support/telemetry.ts"

@@ -7,8 +7,10 @@ import type { Usage } from "../Usage.ts"
 import * as Budget from "./budget.ts"
 import * as Call from "./call.ts"
 import { nowOf } from "./clock.ts"
+import { failed } from "./ending.ts"
 import type { AnyFiber } from "./gate.ts"
 import { isWithin, type Local, localOf } from "./local.ts"
+import type { Recorded } from "./recorded.ts"
 
 /** How an attempt ended that is told of late. */
 interface End {
@@ -18,14 +20,14 @@ interface End {
 }
 
 /** The last ones, which end as the code does that has told of them; how they ended before, if they did. */
-const unended = new WeakMap<Call.Recorded, End>()
+const unended = new WeakMap<Recorded, End>()
 
 /** Of the requests that the code of a provider told of, the one that it has not ended yet. */
-export const running = (call: Call.Call, { branch }: Local): Call.Recorded | undefined =>
+export const running = (call: Call.Call, { branch }: Local): Recorded | undefined =>
   call.attempts.findLast((one) => unended.has(one) && one.outcome === undefined && isWithin(one.branch, branch))
 
 /** How such a request ended, if the code was interrupted later, while it waited to make another one. */
-export const endOf = (attempt: Call.Recorded, { _tag }: Outcome): End | undefined => {
+export const endOf = (attempt: Recorded, { _tag }: Outcome): End | undefined => {
   const end = unended.get(attempt)
   return _tag === "Interrupted" && end?.outcome._tag === "Failed" ? end : undefined
 }
@@ -93,6 +95,6 @@ const named = (requests: ReadonlyArray<Attempted>): Target | undefined => {
 const within = (least: number, value: number, most: number): number => Math.max(least, Math.min(value, most))
 
 const outcomeOf = ({ failure }: Attempted, isLast: boolean, { model }: Target): Outcome =>
-  failure !== undefined ? Call.failed(failure) : isLast ? { _tag: "Answered", model } : { _tag: "Interrupted" }
+  failure !== undefined ? failed(failure) : isLast ? { _tag: "Answered", model } : { _tag: "Interrupted" }
 
 const usageOf = ({ failure }: Attempted) => failure !== undefined && "usage" in failure ? failure.usage : undefined

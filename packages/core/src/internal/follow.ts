@@ -10,8 +10,11 @@ import * as LlmError from "../LlmError.ts"
 import type { Receipt } from "../Receipt.ts"
 import type { StreamPart } from "../StreamPart.ts"
 import { defaultMaxRetryAfter } from "./backoff.ts"
-import * as Call from "./call.ts"
+import type { Call } from "./call.ts"
+import { log, on, stamp } from "./calling.ts"
 import { clockOf } from "./clock.ts"
+import { answeredEnd, endOf, interruptedEnd } from "./ending.ts"
+import type { End } from "./logs.ts"
 import { type Ended, OpenedStream, type Pull } from "./opened.ts"
 
 /** A chunk with its last part changed, where that is the `Finish`. */
@@ -25,7 +28,7 @@ type Parts = Chunk.Chunk<StreamPart>
 /** The receipt comes with the last part, with the failure, or to the observers when the stream is left. */
 export const follow = (
   opened: OpenedStream,
-  call: Call.Call,
+  call: Call,
   reopen: Effect.Effect<OpenedStream, LlmError.LlmError, Scope.Scope>,
   targets: number
 ): Effect.Effect<OpenedStream, never, Scope.Scope> =>
@@ -39,10 +42,10 @@ export const follow = (
       line = Effect.void
       return unwritten
     })
-    const finish = (end: Parameters<typeof Call.log>[1]) => {
+    const finish = (end: End) => {
       ended = true
       const receipt = call.close(clock.unsafeCurrentTimeMillis(), end)
-      line = Call.log(call, end, receipt)
+      line = log(call, end, receipt)
       return receipt
     }
     /** How the last of the streams ended, which knows what was used. */
@@ -53,7 +56,7 @@ export const follow = (
           how = ended
         })
       )
-    const receipt = () => finish(Call.answeredEnd)
+    const receipt = () => finish(answeredEnd)
     const through = (chunk: Parts): Pull => {
       const parts = withReceipt(chunk, receipt)
       return ended
@@ -66,9 +69,9 @@ export const follow = (
       const failure = Cause.failureOption(cause)
       if (Option.isSome(failure) && Option.isNone(failure.value)) return Effect.failCause(cause)
       const receipt = finish(
-        Call.endOf(Cause.flatMap(cause, Option.match({ onNone: () => Cause.empty, onSome: Cause.fail })))
+        endOf(Cause.flatMap(cause, Option.match({ onNone: () => Cause.empty, onSome: Cause.fail })))
       )
-      const stamped = Cause.map(cause, Option.map((error) => Call.stamp(error, receipt)))
+      const stamped = Cause.map(cause, Option.map((error) => stamp(error, receipt)))
       const error = Option.flatMap(Cause.failureOption(stamped), (error) => error)
       return Effect.zipRight(
         Effect.zipRight(
@@ -83,7 +86,7 @@ export const follow = (
       )
     }
     const left = Effect.suspend(() => {
-      if (!ended) finish(Call.interruptedEnd)
+      if (!ended) finish(interruptedEnd)
       return Effect.zipRight(followed.end({ _tag: "Interrupted", streamed: true }), written)
     })
     let followed: OpenedStream = opened
@@ -119,7 +122,7 @@ const mayRestart = (error: LlmError.LlmError): boolean => {
  */
 const restarting = (
   opened: Pull,
-  call: Call.Call,
+  call: Call,
   reopen: Effect.Effect<OpenedStream, LlmError.LlmError>,
   restarts: Restarts
 ): Pull => {
@@ -141,7 +144,7 @@ const restarting = (
     const wait = restarts.targets > 1 ? undefined : cut.retryAfter
     if (wait !== undefined && Duration.greaterThan(wait, defaultMaxRetryAfter)) return Effect.fail(Option.some(all))
     call.startAgain(cut)
-    const again = Call.on(call, reopen)
+    const again = on(call, reopen)
     return Effect.matchEffect(wait === undefined ? again : Effect.zipRight(pause(wait, cut._tag), again), {
       onFailure: (error) => Effect.fail(Option.some(LlmError.both(all, error))),
       onSuccess: (opened) => {

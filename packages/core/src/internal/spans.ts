@@ -19,9 +19,9 @@ import type { LlmRequest } from "../LlmRequest.ts"
 import type { FinishReason } from "../LlmResponse.ts"
 import type { Cost, Outcome, Receipt, Target } from "../Receipt.ts"
 import type { Usage } from "../Usage.ts"
-import type { Recorded } from "./call.ts"
 import { operation, other, outcomes, providerName } from "./conventions.ts"
 import type { AnyFiber } from "./gate.ts"
+import type { Recorded } from "./recorded.ts"
 
 /** The tracer of those who have installed none: its spans go nowhere. */
 const nowhere = Context.get(DefaultServices.liveServices, Tracer.Tracer)
