@@ -21,6 +21,7 @@ import { opening } from "./internal/commit.ts"
 import { copy } from "./internal/copy.ts"
 import { decode, formatOf, withFormat } from "./internal/object.ts"
 import { fromRaw, leaf, publicOf, type Raw, rawOf, targetsOf } from "./internal/provider.ts"
+import { around } from "./internal/remembered.ts"
 import { ofStream } from "./internal/source.ts"
 import { InvalidRequest, type LlmError } from "./LlmError.ts"
 import * as LlmRequest from "./LlmRequest.ts"
@@ -456,11 +457,18 @@ export const orElse: {
     that: Layer.Layer<LlmProvider | ROut2, E2, R2>,
     options?: Fallback.Options
   ) =>
-    Layer.flatMap(self, (first) =>
-      Layer.map(that, (second) =>
-        Context.add(
-          Context.merge(second, first),
-          LlmProvider,
-          Fallback.make([Context.get(first, LlmProvider), Context.get(second, LlmProvider)], options)
-        )))
+    Layer.flatMap(
+      self,
+      (first) =>
+        Layer.flatMap(that, (second) =>
+          Layer.effectContext(Effect.map(around, (found) =>
+            Context.add(
+              Context.merge(second, first),
+              LlmProvider,
+              Fallback.make([Context.get(first, LlmProvider), Context.get(second, LlmProvider)], {
+                ...options,
+                memory: options?.memory ?? found
+              })
+            ))))
+    )
 )

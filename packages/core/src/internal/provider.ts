@@ -65,16 +65,17 @@ export const fromRaw = (
   raw: Raw,
   targets: readonly [TargetInfo, ...Array<TargetInfo>],
   /** Whether the first target is a guess; then the first that is asked counts as the requested one. */
-  guessed = false
+  guessed = () => false
 ): Service => {
-  const requested = guessed ? undefined : { provider: targets[0].provider, model: targets[0].model }
+  const first = { provider: targets[0].provider, model: targets[0].model }
+  const requested = () => guessed() ? undefined : first
   const service: Service = {
     targets,
-    generate: (request) => Call.called(raw.generate(request), requested),
+    generate: (request) => Call.called(raw.generate(request), requested()),
     open: (request) =>
       Call.inCall(
         raw.open(request),
-        requested,
+        requested(),
         (opened, call) => follow(opened, call, raw.open(request), targets.length)
       )
   }
@@ -86,7 +87,7 @@ export const fromRaw = (
 export const publicOf = (service: Service): Service =>
   raws.has(service)
     ? service
-    : fromRaw(rawOf(service), targetsOf(service), service.targets?.[0] === undefined)
+    : fromRaw(rawOf(service), targetsOf(service), () => service.targets?.[0] === undefined)
 
 const notIdempotent = (error: LlmError.LlmError) =>
   error._tag === "AllTargetsFailed" ? error : LlmError.update(error, { idempotent: false })
