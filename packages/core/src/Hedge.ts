@@ -18,7 +18,7 @@ import { fromRaw, type Raw, rawOf, targetsOf } from "./internal/provider.ts"
 import * as Race from "./internal/race.ts"
 import * as Remembered from "./internal/remembered.ts"
 import * as LlmError from "./LlmError.ts"
-import type { LlmProvider, Service as Provider } from "./LlmProvider.ts"
+import { LlmProvider, type Service as Provider } from "./LlmProvider.ts"
 import * as Check from "./Options.ts"
 import type * as Policy from "./Policy.ts"
 
@@ -302,15 +302,10 @@ export const layers = <
   options: Options = {}
 ): Layer.Layer<LlmProvider, Layer.Layer.Error<Layers[number]>, Layer.Layer.Context<Layers[number]>> => {
   const checked = check(options, "Hedge.layers", layers.length)
-  return Layer.unwrapEffect(
-    Effect.map(
-      Remembered.around,
-      (memory) =>
-        collect(
-          layers,
-          ([first, ...others]) => over([first!, ...others], checked, Remembered.at(memory, ofServices, checked.name))
-        )
-    )
+  return collect(
+    layers,
+    ([first, ...others], memory) =>
+      Context.make(LlmProvider, over([first!, ...others], checked, Remembered.at(memory, ofServices, checked.name)))
   )
 }
 
