@@ -14,7 +14,7 @@ import { nowOf } from "./internal/clock.ts"
 import { collect } from "./internal/collect.ts"
 import * as Health from "./internal/health.ts"
 import { Members } from "./internal/members.ts"
-import { fromRaw, targetsOf } from "./internal/provider.ts"
+import { fromRaw, planOf, targetsOf } from "./internal/provider.ts"
 import type { LlmError, TargetError } from "./LlmError.ts"
 import { LlmProvider, type Service, type TargetInfo } from "./LlmProvider.ts"
 import * as Check from "./Options.ts"
@@ -224,6 +224,15 @@ const check = (options: Options, count: number): Settings => {
   }
 }
 
+/** The options in words. */
+const words = ({ after, benchedFor, contentRefusal, lastResort, order, weights }: Settings): string =>
+  [
+    order === "weighted" && weights !== undefined ? `weighted ${weights.join(":")}` : order,
+    `unhealthy after ${after} for ${Duration.format(Duration.millis(benchedFor))}`,
+    ...contentRefusal === "moveOn" ? ["content refusals move on"] : [],
+    ...lastResort === "soonest" ? ["last resort soonest"] : []
+  ].join(", ")
+
 /**
  * A provider that asks the given ones until one answers: the healthy ones in their order, then the others.
  *
@@ -277,7 +286,12 @@ export const make = (services: readonly [Service, ...Array<Service>], options: O
       },
       [...targetsOf(head), ...tail.flatMap(targetsOf)],
       // Whoever is asked first by chance or by speed was the one that the call was meant for.
-      () => members.order !== "given"
+      () => members.order !== "given",
+      {
+        _tag: "Choice",
+        step: () => ({ name: "fallback", settings: words(members.plan.settings) }),
+        among: services.map((service) => ({ plan: planOf(service) }))
+      }
     ),
     {
       state: Effect.withFiberRuntime<ReadonlyArray<TargetStatus>>((fiber) => {

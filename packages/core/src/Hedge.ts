@@ -14,7 +14,7 @@ import { collect } from "./internal/collect.ts"
 import type { AnyFiber } from "./internal/gate.ts"
 import * as Internal from "./internal/hedge.ts"
 import * as Pipeline from "./internal/pipeline.ts"
-import { fromRaw, type Raw, rawOf, targetsOf } from "./internal/provider.ts"
+import { fromRaw, planOf, type Raw, rawOf, targetsOf } from "./internal/provider.ts"
 import * as Race from "./internal/race.ts"
 import * as Remembered from "./internal/remembered.ts"
 import * as LlmError from "./LlmError.ts"
@@ -334,8 +334,17 @@ const over = (
       combine
     )
   }
-  return fromRaw({
-    generate: (request) => run({ target, request, kind: "generate" }, (raw) => raw.generate(request)),
-    open: (request) => run({ target, request, kind: "open" }, (raw) => raw.open(request))
-  }, [target, ...others, ...rest.flatMap(targetsOf)])
+  return fromRaw(
+    {
+      generate: (request) => run({ target, request, kind: "generate" }, (raw) => raw.generate(request)),
+      open: (request) => run({ target, request, kind: "open" }, (raw) => raw.open(request))
+    },
+    [target, ...others, ...rest.flatMap(targetsOf)],
+    undefined,
+    {
+      _tag: "Choice",
+      step: () => limited.step,
+      among: services.map((service) => ({ plan: planOf(service) }))
+    }
+  )
 }

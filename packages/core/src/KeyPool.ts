@@ -20,7 +20,7 @@ import type { AnyFiber } from "./internal/gate.ts"
 import * as Keys from "./internal/keys.ts"
 import type { Ended } from "./internal/opened.ts"
 import { type Kind, Pace, Timed } from "./internal/pace.ts"
-import { fromRaw, type Raw, rawOf, targetsOf } from "./internal/provider.ts"
+import { fromRaw, planOf, type Raw, rawOf, targetsOf } from "./internal/provider.ts"
 import { refuse } from "./internal/refuse.ts"
 import * as Remembered from "./internal/remembered.ts"
 import * as Selection from "./internal/selection.ts"
@@ -204,6 +204,14 @@ const check = (keys: ReadonlyArray<KeyInfo>, options: Options): Checked => {
     classify
   }
 }
+
+/** The options in words. */
+const words = ({ benchedFor, lastResort, order }: Checked): string =>
+  [
+    order,
+    `benched for ${Duration.format(Duration.millis(benchedFor))}`,
+    ...lastResort === "soonest" ? ["last resort soonest"] : []
+  ].join(", ")
 
 interface Slot {
   readonly label: string
@@ -405,7 +413,13 @@ export const make = (keys: readonly [Key, ...Array<Key>], options: Options = {})
         generate: (request) => run("generate", (raw) => raw.generate(request)),
         open: (request) => run<Opened, Scope.Scope>("open", (raw) => raw.open(request))
       },
-      targets
+      targets,
+      undefined,
+      {
+        _tag: "Choice",
+        step: () => ({ name: "key pool", settings: words(settings) }),
+        among: keys.map(({ label, service }) => ({ label, plan: planOf(service) }))
+      }
     ),
     {
       state: Effect.withFiberRuntime<ReadonlyArray<KeyStatus>>((fiber) => {
