@@ -17,9 +17,11 @@ import { type AnyFiber, type Gate, type Leave, settling } from "./internal/gate.
 import { type Ended, OpenedStream } from "./internal/opened.ts"
 import { Slot, Slots, wait, type Waiting } from "./internal/permits.ts"
 import * as Pipeline from "./internal/pipeline.ts"
+import * as Remembered from "./internal/remembered.ts"
 import * as LlmError from "./LlmError.ts"
 import * as Check from "./Options.ts"
 import type * as Policy from "./Policy.ts"
+import type { Service as Memory } from "./PolicyMemory.ts"
 
 /**
  * What both forms take.
@@ -44,6 +46,13 @@ export interface QueueOptions {
    * @default the target, as in `openai/gpt-4o`; by hand, `default`
    */
   readonly key?: ((subject: Policy.Subject | undefined) => string) | undefined
+  /**
+   * Whose permits these are, in a `PolicyMemory`: bulkheads of the same name share them, key by key, those with a fixed
+   * limit and those that find theirs alike. The limit of a key is that of the last of them to be built or reconfigured,
+   * from the first call on that comes to the key through it.
+   * @default "default"
+   */
+  readonly name?: string | undefined
 }
 
 /**
@@ -122,7 +131,8 @@ export interface Status {
 }
 
 /**
- * A bulkhead: a policy, and what can be asked of it. Keys are named as {@link QueueOptions.key} says.
+ * A bulkhead: a policy, and what can be asked of it. Keys are named as {@link QueueOptions.key} says. Where it shares its
+ * permits, those of the others are in what it says.
  *
  * @since 0.1.0
  * @category models
@@ -146,8 +156,9 @@ export interface Service extends Policy.Policy<unknown, LlmError.BulkheadFull> {
  */
 export interface Fixed extends Service {
   /**
-   * Replaces all options, with defaults for those not given. Permits and places in the queue are kept: a lower limit
-   * cancels nobody, a higher one lets in at once who waits for it. `queue` and `maxWait` hold for those who come after.
+   * Replaces all options but the name, with defaults for those not given. Permits and places in the queue are kept: a
+   * lower limit cancels nobody, a higher one lets in at once who waits for it. `queue` and `maxWait` hold for those who
+   * come after.
    */
   readonly reconfigure: (options: Options) => Effect.Effect<void>
 }
@@ -164,10 +175,20 @@ export interface Adaptive extends Service {
 }
 
 /**
+ * A bulkhead whose limit is set by hand.
+ *
  * @since 0.1.0
  * @category tags
  */
-export class Bulkhead extends Context.Tag("perdure/Bulkhead")<Bulkhead, Service>() {}
+export class Bulkhead extends Context.Tag("perdure/Bulkhead")<Bulkhead, Fixed>() {}
+
+/**
+ * A bulkhead that finds its limit.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class AdaptiveBulkhead extends Context.Tag("perdure/Bulkhead/AdaptiveBulkhead")<AdaptiveBulkhead, Adaptive>() {}
 
 /**
  * The defaults of {@link Options} and {@link AdaptiveOptions} that are numbers. 25 at once and 100 waiting are those of
@@ -205,20 +226,65 @@ export const overloads = (classify: Disposition.Classifier) => (failure: unknown
 const keyOf = (subject: Policy.Subject | undefined): string =>
   subject === undefined ? "default" : Call.targetKey(subject.target)
 
-/** What a key is given to begin with, and how it learns, if it does. */
-interface Checked<S> extends Waiting {
+/** What holds for the keys of a bulkhead. */
+interface Checked extends Waiting {
+  readonly name: string
   readonly key: (subject: Policy.Subject | undefined) => string
-  readonly fresh: (now: number) => Slot<S>
-  /** Brings a key under these options. */
-  readonly adopt: (slot: Slot<S>) => void
   readonly limit: number
+  /** Brings a key under these options. */
+  readonly adopt: (key: Key, now: number) => void
+  readonly leave: (key: Key, fiber: AnyFiber) => Leave
+  /** Where the limit finds itself, how. */
+  readonly learning: Learned | undefined
   readonly step: Policy.Step
 }
 
-const checkQueue = (name: string, { key = keyOf, maxWait, queue = defaults.queue }: QueueOptions) => ({
+interface Learned extends Learning.Settings {
+  readonly overloads: (failure: unknown) => boolean
+}
+
+/** The options of one bulkhead. They change; it is the same bulkhead for as long as it is the same object. */
+interface Rules {
+  settings: Checked
+  /** Of those of one name, the last one to be built or reconfigured has the highest. */
+  order: number
+}
+
+class Key extends Slot {
+  /** Whose limit it has. */
+  rules: Rules | undefined = undefined
+  /** What an adaptive limit knows of it. */
+  learned: Learning.State | undefined = undefined
+  /** One for all calls, as the way out of a fixed limit is the same for all of them. */
+  readonly leaves: Leave = leaving(() => this.leave())
+}
+
+/** What bulkheads of one name share. */
+class Shared {
+  readonly keys = new Slots<Key>()
+  /** The order of the last one. */
+  last = 0
+
+  /** Brings a key under the options of a bulkhead, unless it is under those of a later one. */
+  take(key: Key, rules: Rules, now: number): void {
+    if (key.rules !== undefined && key.rules.order > rules.order) return
+    key.rules = rules
+    rules.settings.adopt(key, now)
+  }
+}
+
+const kind = new Remembered.Kind("bulkhead", () => new Shared())
+
+const checkQueue = (
+  option: string,
+  { key = keyOf, maxWait, name = "default", queue = defaults.queue }: QueueOptions
+) => ({
   key,
-  queue: Check.integer(`${name}({ queue })`, queue, 0),
-  maxWait: maxWait === undefined ? Infinity : Duration.toMillis(Check.duration(`${name}({ maxWait })`, maxWait, "zero"))
+  name: Check.text(`${option}({ name })`, name),
+  queue: Check.integer(`${option}({ queue })`, queue, 0),
+  maxWait: maxWait === undefined
+    ? Infinity
+    : Duration.toMillis(Check.duration(`${option}({ maxWait })`, maxWait, "zero"))
 })
 
 const described = (limit: string, { maxWait, queue }: Waiting): Policy.Step => ({
@@ -228,28 +294,22 @@ const described = (limit: string, { maxWait, queue }: Waiting): Policy.Step => (
   )
 })
 
-const checkFixed = (options: Options): Checked<Leave> => {
+const checkFixed = (options: Options): Checked => {
   const limit = Check.integer("Bulkhead.make({ limit })", options.limit ?? defaults.limit, 1)
   const waiting = checkQueue("Bulkhead.make", options)
   return {
     ...waiting,
     limit,
-    fresh: () => {
-      const slot: Slot<Leave> = new Slot(limit, leaving(() => slot.leave()))
-      return slot
-    },
-    adopt: (slot) => slot.resize(limit),
+    adopt: (key) => key.resize(limit),
+    leave: ({ leaves }) => leaves,
+    learning: undefined,
     step: described(`${limit} at once`, waiting)
   }
 }
 
-interface CheckedAdaptive extends Checked<Learning.State>, Learning.Settings {
-  readonly overloads: (failure: unknown) => boolean
-}
-
 const byDefault = overloads(Disposition.classify)
 
-const checkAdaptive = (options: AdaptiveOptions): CheckedAdaptive => {
+const checkAdaptive = (options: AdaptiveOptions): Checked => {
   const algorithm = Check.literal("Bulkhead.adaptive({ algorithm })", options.algorithm ?? defaults.algorithm, [
     "aimd",
     "gradient"
@@ -261,32 +321,34 @@ const checkAdaptive = (options: AdaptiveOptions): CheckedAdaptive => {
   const { backoff = defaults.backoff, tolerance = defaults.tolerance[algorithm] } = options
   Check.check("Bulkhead.adaptive({ backoff })", backoff, backoff > 0 && backoff < 1, "a number above 0 and below 1")
   const waiting = checkQueue("Bulkhead.adaptive", options)
-  const learning: Learning.Settings = {
+  const learning: Learned = {
     algorithm,
     min,
     max,
     tolerance: Check.number("Bulkhead.adaptive({ tolerance })", tolerance, 1),
-    backoff
+    backoff,
+    overloads: options.overloads ?? byDefault
   }
   return {
     ...waiting,
-    ...learning,
     limit,
-    overloads: options.overloads ?? byDefault,
-    fresh: (now) => new Slot(limit, Learning.initial(limit, now)),
-    adopt: (slot) => learn(slot, Learning.fit(learning, slot.learned)),
+    adopt: (key, now) =>
+      learn(key, key.learned === undefined ? Learning.initial(limit, now) : Learning.fit(learning, key.learned)),
+    leave: watched,
+    learning,
     step: described(`${algorithm} ${min} to ${max} at once`, waiting)
   }
 }
 
-const learn = (slot: Slot<Learning.State>, state: Learning.State): void => {
-  slot.learned = state
-  slot.resize(Math.floor(state.limit))
+const learn = (key: Key, state: Learning.State): void => {
+  key.learned = state
+  key.resize(Math.floor(state.limit))
 }
 
 /**
  * A bulkhead with a fixed limit for each target: apply it with `pipe`, or around a provider with
- * `LlmProvider.withPolicy`. One value guards any number of targets; two values know nothing of each other.
+ * `LlmProvider.withPolicy`. One value guards any number of targets; two values know nothing of each other, unless they find
+ * a `PolicyMemory` and have the same name.
  *
  * A call for which there is room starts at once. Others wait in line, without a fiber and without polling; who is
  * interrupted leaves the line at once, or passes on the permit that was being handed over. With the queue full, or when
@@ -312,10 +374,9 @@ const learn = (slot: Slot<Learning.State>, state: Learning.State): void => {
  */
 export const make = (options: Options = {}): Effect.Effect<Fixed> => {
   const checked = checkFixed(options)
-  return Effect.sync(() => build<Options, Leave, Checked<Leave>>(checked, checkFixed, (slot) => slot.learned))
+  return Effect.map(Remembered.around, (memory) => build(checked, checkFixed, memory))
 }
 
-/** One for all calls of a key, as the way out of a fixed limit is the same for all of them. */
 const leaving = (leave: () => void): Leave => (exit) => {
   const { value } = exit as { readonly value?: unknown }
   if (value instanceof OpenedStream) {
@@ -354,19 +415,22 @@ const leaving = (leave: () => void): Leave => (exit) => {
  */
 export const adaptive = (options: AdaptiveOptions = {}): Effect.Effect<Adaptive> => {
   const checked = checkAdaptive(options)
-  return Effect.sync(() => build<AdaptiveOptions, Learning.State, CheckedAdaptive>(checked, checkAdaptive, watched))
+  return Effect.map(Remembered.around, (memory) => build(checked, checkAdaptive, memory))
 }
 
-/** Learns from how a call ends, and when. */
-const watched = (slot: Slot<Learning.State>, fiber: AnyFiber, settings: () => CheckedAdaptive): Leave => {
+/** Learns from how a call ends, and when, as long as the limit of its key is one that finds itself. */
+const watched = (key: Key, fiber: AnyFiber): Leave => {
   const clock = clockOf(fiber)
   const startedAt = clock.unsafeCurrentTimeMillis()
-  const { inFlight } = slot.permits
+  const { inFlight } = key.permits
   const settle = (openedAt: number | undefined) => (ended: Ended): Exit.Exit<void> => {
     const now = clock.unsafeCurrentTimeMillis()
-    const event = eventOf(settings(), ended, { startedAt, openedAt, inFlight, now })
-    if (event !== undefined) learn(slot, Learning.step(settings(), slot.learned, event, now))
-    slot.leave()
+    const learning = key.rules?.settings.learning
+    if (learning !== undefined && key.learned !== undefined) {
+      const event = eventOf(learning, ended, { startedAt, openedAt, inFlight, now })
+      if (event !== undefined) learn(key, Learning.step(learning, key.learned, event, now))
+    }
+    key.leave()
     return Exit.void
   }
   return (exit) => {
@@ -387,7 +451,7 @@ interface Times {
 
 /** What there is to learn from the end of a call, if anything. */
 const eventOf = (
-  settings: CheckedAdaptive,
+  { overloads }: Learned,
   ended: Ended,
   { inFlight, now, openedAt, startedAt }: Times
 ): Learning.Event | undefined => {
@@ -399,53 +463,58 @@ const eventOf = (
       return { _tag: "Answered", startedAt, inFlight, sample }
     }
     case "Failed":
-      return settings.overloads(ended.error) ? { _tag: "Overloaded", startedAt } : undefined
+      return overloads(ended.error) ? { _tag: "Overloaded", startedAt } : undefined
     case "Died":
     case "Interrupted":
       return undefined
   }
 }
 
-const build = <O, S, C extends Checked<S>>(
-  first: C,
-  check: (options: O) => C,
-  leave: (slot: Slot<S>, fiber: AnyFiber, settings: () => C) => Leave
+const build = <O extends QueueOptions>(
+  first: Checked,
+  check: (options: O) => Checked,
+  memory: Memory | undefined
 ): Service & { readonly reconfigure: (options: O) => Effect.Effect<void> } => {
-  let settings = first
-  const current = () => settings
-  const slots = new Slots<S>()
+  const shared = Remembered.at(memory, kind, first.name)
+  const { keys } = shared
+  const rules: Rules = { settings: first, order: ++shared.last }
   const gate: Gate = ({ fiber, restore, subject }) => {
-    const key = settings.key(subject)
-    const slot = slots.find(key) ?? slots.add(key, settings.fresh(nowOf(fiber)))
-    if (slot.permits.enter()) return leave(slot, fiber, current)
-    return Effect.map(wait(fiber, key, slot, settings, subject, restore), () => leave(slot, fiber, current))
+    const { settings } = rules
+    const name = settings.key(subject)
+    const key = keys.find(name) ?? keys.add(name, new Key())
+    if (key.rules !== rules) shared.take(key, rules, nowOf(fiber))
+    if (key.permits.enter()) return settings.leave(key, fiber)
+    return Effect.map(wait(fiber, name, key, settings, subject, restore), () => settings.leave(key, fiber))
   }
   const sum = (field: keyof Status) =>
     Effect.sync(() => {
       let total = 0
-      for (const { permits } of slots.values()) total += permits[field]
+      for (const { permits } of keys.values()) total += permits[field]
       return total
     })
   const policy = Pipeline.policy<unknown, LlmError.BulkheadFull>([first.step], [Pipeline.gate(gate)])
   const methods = {
     inFlight: sum("inFlight"),
     waiting: sum("waiting"),
-    limit: Effect.suspend(() => slots.size === 0 ? Effect.succeed(settings.limit) : sum("limit")),
-    state: (key: string) =>
+    limit: Effect.suspend(() => keys.size === 0 ? Effect.succeed(rules.settings.limit) : sum("limit")),
+    state: (name: string) =>
       Effect.sync((): Status => {
-        const { inFlight, limit, waiting } = slots.find(key)?.permits ??
-          { inFlight: 0, waiting: 0, limit: settings.limit }
+        const { inFlight, limit, waiting } = keys.find(name)?.permits ??
+          { inFlight: 0, waiting: 0, limit: rules.settings.limit }
         return { inFlight, waiting, limit }
       }),
     reconfigure: (options: O) => {
-      const checked = check(options)
-      return Effect.sync(() => {
-        settings = checked
-        for (const slot of slots.values()) checked.adopt(slot)
+      const checked = check({ ...options, name: first.name })
+      return Effect.withFiberRuntime<void>((fiber) => {
+        const now = nowOf(fiber)
+        rules.settings = checked
+        rules.order = ++shared.last
+        for (const key of keys.values()) if (key.rules === rules) checked.adopt(key, now)
+        return Effect.void
       })
     }
   }
-  return Object.defineProperty(Object.assign(policy, methods), "steps", { get: () => [settings.step] })
+  return Object.defineProperty(Object.assign(policy, methods), "steps", { get: () => [rules.settings.step] })
 }
 
 /**
@@ -462,5 +531,5 @@ export const layer = (options: Options = {}): Layer.Layer<Bulkhead> => Layer.eff
  * @since 0.1.0
  * @category layers
  */
-export const layerAdaptive = (options: AdaptiveOptions = {}): Layer.Layer<Bulkhead> =>
-  Layer.effect(Bulkhead, adaptive(options))
+export const layerAdaptive = (options: AdaptiveOptions = {}): Layer.Layer<AdaptiveBulkhead> =>
+  Layer.effect(AdaptiveBulkhead, adaptive(options))

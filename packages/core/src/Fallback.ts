@@ -3,18 +3,23 @@
  *
  * @since 0.1.0
  */
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import * as Disposition from "./Disposition.ts"
-import { Chain, type Settings } from "./internal/chain.ts"
+import { Chain as Running, type Settings } from "./internal/chain.ts"
+import { nowOf } from "./internal/clock.ts"
 import { collect } from "./internal/collect.ts"
-import { fromRaw, targetsOf } from "./internal/provider.ts"
-import { isLimited, type Target, targetOf } from "./internal/target.ts"
+import * as Health from "./internal/health.ts"
+import { Members } from "./internal/members.ts"
+import { fromRaw, planOf, targetsOf } from "./internal/provider.ts"
 import type { LlmError, TargetError } from "./LlmError.ts"
-import type { LlmProvider, Service, TargetInfo } from "./LlmProvider.ts"
+import { LlmProvider, type Service, type TargetInfo } from "./LlmProvider.ts"
 import * as Check from "./Options.ts"
+import type { Service as Memory } from "./PolicyMemory.ts"
+import type { Target } from "./Receipt.ts"
 
 /**
  * Decides whether a failure at one target is a reason to ask another.
@@ -85,7 +90,60 @@ export interface Options {
    * @default "none"
    */
   readonly lastResort?: "soonest" | "none" | undefined
+  /**
+   * Whose targets these are, in a `PolicyMemory`: chains of the same name share what they know of each provider and model,
+   * several of the same in one chain by their places.
+   * @default "default"
+   */
+  readonly name?: string | undefined
+  /**
+   * The `PolicyMemory` to keep in what it knows of its targets: their health, how long they take, and what is under way.
+   * @default for a layer the one that it finds, else none: a memory of its own
+   */
+  readonly memory?: Memory | undefined
 }
+
+/**
+ * What a chain knows of a target.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TargetStatus {
+  readonly target: Target
+  /** Whether it is asked in its place, is `due` to be asked there by one call, or is put last. */
+  readonly health: "healthy" | "due" | "unhealthy"
+  /** The time until it is asked in its old place; only while `unhealthy`. */
+  readonly retryAfter?: Duration.Duration | undefined
+  /** How many requests are under way; a stream is until it ends. */
+  readonly inFlight: number
+  /** How long a complete answer usually takes, where one came in the last minute. */
+  readonly answer?: Duration.Duration | undefined
+  /** How long the first output of a stream usually takes, where one came in the last minute. */
+  readonly firstOutput?: Duration.Duration | undefined
+}
+
+/**
+ * A chain of targets: a provider, and what can be asked of it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Chain extends Service {
+  /** What is known of the targets, in the order given. Those of a chain in it under the same options are among them. */
+  readonly state: Effect.Effect<ReadonlyArray<TargetStatus>>
+  /**
+   * Replaces all options but the name and the memory, with defaults for those not given. What is known of the targets is
+   * kept. Calls under way go on by the options that they began with.
+   */
+  readonly reconfigure: (options: Options) => Effect.Effect<void>
+}
+
+/**
+ * @since 0.1.0
+ * @category tags
+ */
+export class Fallback extends Context.Tag("perdure/Fallback")<Fallback, Chain>() {}
 
 /**
  * The defaults of {@link Options} that are numbers: those of Envoy's outlier detection, five failures in a row and 30 s.
@@ -159,11 +217,21 @@ const check = (options: Options, count: number): Settings => {
         rule(failure, step) || (lastOf(failure)._tag === "ContentFiltered" && evenRefused(failure, step)),
     classify,
     order: Check.literal(option("order"), order, ["given", "weighted", "leastInFlight", "fastest"]),
+    weights,
     after: Check.integer(option("unhealthyAfter"), options.unhealthyAfter ?? defaults.unhealthyAfter, 1),
     benchedFor: Duration.toMillis(unhealthyFor),
     lastResort: Check.literal(option("lastResort"), lastResort, ["soonest", "none"])
   }
 }
+
+/** The options in words. */
+const words = ({ after, benchedFor, contentRefusal, lastResort, order, weights }: Settings): string =>
+  [
+    order === "weighted" && weights !== undefined ? `weighted ${weights.join(":")}` : order,
+    `unhealthy after ${after} for ${Duration.format(Duration.millis(benchedFor))}`,
+    ...contentRefusal === "moveOn" ? ["content refusals move on"] : [],
+    ...lastResort === "soonest" ? ["last resort soonest"] : []
+  ].join(", ")
 
 /**
  * A provider that asks the given ones until one answers: the healthy ones in their order, then the others.
@@ -178,7 +246,7 @@ const check = (options: Options, count: number): Settings => {
  * ends with the failures that it has. A stream is a target's success at its first output; if it is cut later, that
  * counts against the target's health.
  *
- * The health of targets, and how long they take, is kept in the value: build it once.
+ * The health of targets, and how long they take, is kept in the value, or in a `PolicyMemory`: build it once.
  *
  * @example
  * ```ts
@@ -193,37 +261,60 @@ const check = (options: Options, count: number): Settings => {
  * @since 0.1.0
  * @category constructors
  */
-export const make = (services: readonly [Service, ...Array<Service>], options: Options = {}): Service => {
-  const settings = check(options, services.length)
+export const make = (services: readonly [Service, ...Array<Service>], options: Options = {}): Chain => {
+  const { memory, name = "default" } = options
+  const members = new Members(services, check(options, services.length), {
+    memory,
+    name: Check.text("Fallback.make({ name })", name)
+  })
   const [head, ...tail] = services
-  const [first, ...others] = targetsIn(head, settings, options.weights?.[0] ?? 1)
-  const targets: Targets = [
-    first,
-    ...others,
-    ...tail.flatMap((service, i) => targetsIn(service, settings, options.weights?.[i + 1] ?? 1))
-  ]
-  const limited = targets.some(isLimited)
-  const chain = fromRaw(
+  const run = <A, R>(ask: (u: number) => Effect.Effect<A, LlmError, R>): Effect.Effect<A, LlmError, R> =>
+    Effect.suspend(() => members.order === "weighted" ? Effect.flatMap(Random.next, ask) : ask(0))
+  const chain = Object.assign(
+    fromRaw(
+      {
+        generate: (request) =>
+          run((u) => {
+            const { limited, settings, targets } = members.plan
+            return new Running({ settings, targets, limited, request, kind: "generate", u }).begin()
+          }),
+        open: (request) =>
+          run((u) => {
+            const { limited, settings, targets } = members.plan
+            return new Running({ settings, targets, limited, request, kind: "open", u }).begin()
+          })
+      },
+      [...targetsOf(head), ...tail.flatMap(targetsOf)],
+      // Whoever is asked first by chance or by speed was the one that the call was meant for.
+      () => members.order !== "given",
+      {
+        _tag: "Choice",
+        step: () => ({ name: "fallback", settings: words(members.plan.settings) }),
+        among: services.map((service) => ({ plan: planOf(service) }))
+      }
+    ),
     {
-      generate: (request) =>
-        run((u) => new Chain({ settings, targets, limited, request, kind: "generate", u }).begin()),
-      open: (request) => run((u) => new Chain({ settings, targets, limited, request, kind: "open", u }).begin())
-    },
-    [...targetsOf(head), ...tail.flatMap(targetsOf)],
-    // Whoever is asked first by chance or by speed was the one that the call was meant for.
-    settings.order !== "given"
+      state: Effect.withFiberRuntime<ReadonlyArray<TargetStatus>>((fiber) => {
+        const now = nowOf(fiber)
+        return Effect.succeed(members.plan.targets.map(({ info: { model, provider }, known }) => ({
+          target: { provider, model },
+          ...Health.status(known.health.until, now),
+          ...known.status(now)
+        })))
+      }),
+      reconfigure: (options: Options) => {
+        const settings = check(options, services.length)
+        return Effect.sync(() => members.reconfigure(settings))
+      }
+    }
   )
-
-  function run<A, R>(ask: (u: number) => Effect.Effect<A, LlmError, R>): Effect.Effect<A, LlmError, R> {
-    return settings.order === "weighted" ? Effect.flatMap(Random.next, ask) : Effect.suspend(() => ask(0))
-  }
-
-  chains.set(chain, { targets, settings })
+  members.belongTo(chain)
   return chain
 }
 
 /**
- * {@link make} over layers. All of them are built.
+ * {@link make} over layers. All of them are built. The chain is there as the provider, and under the tag {@link Fallback}
+ * for what else can be asked of it.
  *
  * @since 0.1.0
  * @category layers
@@ -236,24 +327,13 @@ export const layer = <
 >(
   layers: Layers,
   options: Options = {}
-): Layer.Layer<LlmProvider, Layer.Layer.Error<Layers[number]>, Layer.Layer.Context<Layers[number]>> => {
+): Layer.Layer<LlmProvider | Fallback, Layer.Layer.Error<Layers[number]>, Layer.Layer.Context<Layers[number]>> => {
   check(options, layers.length)
-  return collect(layers, ([first, ...others]) => make([first!, ...others], options))
+  return collect(
+    layers,
+    ([first, ...others], found) => {
+      const chain = make([first!, ...others], { ...options, memory: options.memory ?? found })
+      return Context.add(Context.make(LlmProvider, chain), Fallback, chain)
+    }
+  )
 }
-
-type Targets = readonly [Target, ...Array<Target>]
-
-/** What the chains made here are made of. */
-const chains = new WeakMap<Service, { readonly targets: Targets; readonly settings: Settings }>()
-
-/** A chain in a chain under the same rules is one longer chain. */
-const targetsIn = (service: Service, settings: Settings, weight: number): Targets => {
-  const chain = chains.get(service)
-  return chain !== undefined && settings.order === "given" && isSame(chain.settings, settings)
-    ? chain.targets
-    : [targetOf(service, weight)]
-}
-
-const isSame = (a: Settings, b: Settings): boolean =>
-  a.rule === b.rule && a.contentRefusal === b.contentRefusal && a.classify === b.classify && a.order === b.order &&
-  a.after === b.after && a.benchedFor === b.benchedFor && a.lastResort === b.lastResort

@@ -15,11 +15,11 @@ import { collect } from "./internal/collect.ts"
 import type { AnyFiber } from "./internal/gate.ts"
 import * as Internal from "./internal/hedge.ts"
 import * as Pipeline from "./internal/pipeline.ts"
-import { fromRaw, type Raw, rawOf, targetsOf } from "./internal/provider.ts"
+import { fromRaw, planOf, type Raw, rawOf, targetsOf } from "./internal/provider.ts"
 import * as Race from "./internal/race.ts"
 import * as Remembered from "./internal/remembered.ts"
 import * as LlmError from "./LlmError.ts"
-import type { LlmProvider, Service as Provider } from "./LlmProvider.ts"
+import { LlmProvider, type Service as Provider } from "./LlmProvider.ts"
 import * as Check from "./Options.ts"
 import type * as Policy from "./Policy.ts"
 
@@ -303,15 +303,10 @@ export const layers = <
   options: Options = {}
 ): Layer.Layer<LlmProvider, Layer.Layer.Error<Layers[number]>, Layer.Layer.Context<Layers[number]>> => {
   const checked = check(options, "Hedge.layers", layers.length)
-  return Layer.unwrapEffect(
-    Effect.map(
-      Remembered.around,
-      (memory) =>
-        collect(
-          layers,
-          ([first, ...others]) => over([first!, ...others], checked, Remembered.at(memory, ofServices, checked.name))
-        )
-    )
+  return collect(
+    layers,
+    ([first, ...others], memory) =>
+      Context.make(LlmProvider, over([first!, ...others], checked, Remembered.at(memory, ofServices, checked.name)))
   )
 }
 
@@ -340,8 +335,17 @@ const over = (
       combine
     )
   }
-  return fromRaw({
-    generate: (request) => run({ target, request, kind: "generate" }, (raw) => raw.generate(request)),
-    open: (request) => run({ target, request, kind: "open" }, (raw) => raw.open(request))
-  }, [target, ...others, ...rest.flatMap(targetsOf)])
+  return fromRaw(
+    {
+      generate: (request) => run({ target, request, kind: "generate" }, (raw) => raw.generate(request)),
+      open: (request) => run({ target, request, kind: "open" }, (raw) => raw.open(request))
+    },
+    [target, ...others, ...rest.flatMap(targetsOf)],
+    undefined,
+    {
+      _tag: "Choice",
+      step: () => limited.step,
+      among: services.map((service) => ({ plan: planOf(service) }))
+    }
+  )
 }

@@ -22,6 +22,7 @@ import { type Code, leaf } from "./internal/leaf.ts"
 import { decode, formatOf, withFormat } from "./internal/object.ts"
 import { lines } from "./internal/plan.ts"
 import { fromRaw, isGuess, planOf, publicOf, rawOf, targetsOf } from "./internal/provider.ts"
+import { around } from "./internal/remembered.ts"
 import { ofStream } from "./internal/source.ts"
 import { type WhenCut, whenCut as whenCutRef } from "./internal/whenCut.ts"
 import { InvalidRequest, type LlmError } from "./LlmError.ts"
@@ -432,7 +433,7 @@ const guarded = (policy: Policy<LlmError, LlmError>) => (service: Service): Serv
       open: (request) => policy(raw.open(request), { target, request, kind: "open" })
     },
     targets,
-    isGuess(service),
+    () => isGuess(service),
     { _tag: "Guarded", steps: () => policy.steps, inner: planOf(service) }
   )
 }
@@ -473,11 +474,18 @@ export const orElse: {
     that: Layer.Layer<LlmProvider | ROut2, E2, R2>,
     options?: Fallback.Options
   ) =>
-    Layer.flatMap(self, (first) =>
-      Layer.map(that, (second) =>
-        Context.add(
-          Context.merge(second, first),
-          LlmProvider,
-          Fallback.make([Context.get(first, LlmProvider), Context.get(second, LlmProvider)], options)
-        )))
+    Layer.flatMap(
+      self,
+      (first) =>
+        Layer.flatMap(that, (second) =>
+          Layer.effectContext(Effect.map(around, (found) =>
+            Context.add(
+              Context.merge(second, first),
+              LlmProvider,
+              Fallback.make([Context.get(first, LlmProvider), Context.get(second, LlmProvider)], {
+                ...options,
+                memory: options?.memory ?? found
+              })
+            ))))
+    )
 )

@@ -7,11 +7,13 @@
  */
 import * as Config from "effect/Config"
 import * as ConfigError from "effect/ConfigError"
+import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as ParseResult from "effect/ParseResult"
+import type * as SubscriptionRef from "effect/SubscriptionRef"
 import type * as Budget from "./Budget.ts"
 import type * as Bulkhead from "./Bulkhead.ts"
 import type * as CircuitBreaker from "./CircuitBreaker.ts"
@@ -247,14 +249,69 @@ export const layer = <const L extends readonly [ProviderLayer, ...Array<Provider
   const made = build(options)
   // The chain is made with the layer; what it would refuse is refused now.
   Fallback.layer(providers, options.fallback)
-  return Layer.unwrapEffect(Effect.map(made, ({ call, target }) => {
-    const [first, ...others] = providers
-    const guarded = LlmProvider.withPolicy(target)
-    return Fallback.layer([guarded(first), ...others.map((one) => guarded(one))], options.fallback).pipe(
-      LlmProvider.withPolicy(call)
-    )
-  }))
+  return Layer.unwrapEffect(Effect.map(made, (standard) => around(providers, standard, options)))
 }
+
+const around = <const L extends readonly [ProviderLayer, ...Array<ProviderLayer>]>(
+  [first, ...others]: L,
+  { call, target }: Built,
+  { fallback }: LayerOptions
+): Layer.Layer<
+  LlmProvider.LlmProvider | Fallback.Fallback,
+  Layer.Layer.Error<L[number]>,
+  Layer.Layer.Context<L[number]>
+> => {
+  const guarded = LlmProvider.withPolicy(target)
+  return Fallback.layer([guarded(first), ...others.map((one) => guarded(one))], fallback).pipe(
+    LlmProvider.withPolicy(call)
+  )
+}
+
+type Built = Effect.Effect.Success<ReturnType<typeof build>>
+
+/**
+ * {@link layer} with the options of a reference, now and whenever they change. What the policies and the fallback know is
+ * kept, and calls under way go on; see {@link Service.reconfigure}. Later options out of their range are logged and change
+ * nothing; the first ones throw as the layer is built.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Layer, SubscriptionRef } from "effect"
+ * import { type LlmProvider, Standard } from "perdure"
+ *
+ * declare const openAi: Layer.Layer<LlmProvider.LlmProvider>
+ *
+ * const Llm = Layer.unwrapEffect(
+ *   Effect.map(
+ *     SubscriptionRef.make<Standard.LayerOptions>({ deadline: "1 minute" }),
+ *     (options) => Standard.layerFollowing([openAi], options)
+ *   )
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerFollowing = <const L extends readonly [ProviderLayer, ...Array<ProviderLayer>]>(
+  providers: L,
+  reference: SubscriptionRef.SubscriptionRef<LayerOptions>
+): Layer.Layer<LlmProvider.LlmProvider, Layer.Layer.Error<L[number]>, Layer.Layer.Context<L[number]>> =>
+  Layer.unwrapEffect(
+    Effect.flatMap(
+      reference,
+      (first) =>
+        Effect.map(build(first), (standard) =>
+          Layer.flatMap(around(providers, standard, first), (context) => {
+            const chain = Context.get(context, Fallback.Fallback)
+            const reconfigure = (options: LayerOptions) => {
+              // Both are checked before either is changed.
+              const changes = [chain.reconfigure(options.fallback ?? {}), standard.reconfigure(options)]
+              return Effect.all(changes, { discard: true })
+            }
+            return Layer.scopedContext(Effect.as(Policy.follow({ reconfigure }, reference), context))
+          }))
+    )
+  )
 
 /**
  * A layer of a provider.

@@ -127,6 +127,7 @@ const Written = fields({
   bulkhead: policy({
     limit: whole(1),
     ...queue,
+    name: Text,
     adaptive: fields({
       algorithm: words(["aimd", "gradient"]),
       initial: whole(1),
@@ -134,7 +135,8 @@ const Written = fields({
       max: whole(1),
       tolerance: from(1),
       backoff: Part,
-      ...queue
+      ...queue,
+      name: Text
     })
   }),
   budget: Schema.Union(
@@ -152,7 +154,8 @@ const Written = fields({
     contentRefusal: words(["stop", "moveOn"]),
     unhealthyAfter: whole(1),
     unhealthyFor: Time,
-    lastResort: words(["soonest", "none"])
+    lastResort: words(["soonest", "none"]),
+    name: Text
   })
 })
 

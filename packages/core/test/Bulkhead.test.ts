@@ -1,5 +1,5 @@
 import { assert, describe, expect, expectTypeOf, it } from "@effect/vitest"
-import { Cause, type Clock, Duration, Effect, Exit, Fiber, Scope, Stream, TestClock } from "effect"
+import { Cause, type Clock, Duration, Effect, Exit, Fiber, Layer, Scope, Stream, TestClock } from "effect"
 import { Bulkhead, type Call, InvalidOption, LlmError, LlmProvider, Policy, type StreamPart } from "perdure"
 import { observers } from "../src/internal/observers.ts"
 import { withDeadline } from "./support/deadline.ts"
@@ -331,6 +331,7 @@ describe("Bulkhead.make", () => {
       expect(() => Bulkhead.make({ limit })).toThrow(InvalidOption)
     }
     for (const queue of [-1, 0.5, Number.NaN, Infinity]) expect(() => Bulkhead.make({ queue })).toThrow(InvalidOption)
+    for (const name of ["", " "]) expect(() => Bulkhead.make({ name })).toThrow("Bulkhead.make({ name })")
     for (const maxWait of [-1, Number.NaN, Infinity]) expect(() => Bulkhead.make({ maxWait })).toThrow(InvalidOption)
     expect(() => Effect.runSync(Bulkhead.make()).reconfigure({ limit: 0 })).toThrow("Bulkhead.make({ limit })")
     expect(() => Bulkhead.make({ limit: 1, queue: 0, maxWait: 0 })).not.toThrow()
@@ -352,7 +353,16 @@ describe("Bulkhead.make", () => {
       const bulkhead = yield* Bulkhead.Bulkhead
       assert.strictEqual(yield* bulkhead(bulkhead.inFlight), 1)
       assert.strictEqual(yield* bulkhead.limit, 4)
-    }).pipe(Effect.provide(Bulkhead.layer({ limit: 4 }))))
+      yield* bulkhead.reconfigure({ limit: 5 })
+      assert.strictEqual(yield* bulkhead.limit, 5)
+      const adaptive = yield* Bulkhead.AdaptiveBulkhead
+      yield* adaptive.reconfigure({ max: 7 })
+      assert.strictEqual(yield* adaptive.limit, 7)
+      // @ts-expect-error the options of the other form
+      void (() => adaptive.reconfigure({ limit: 3 }))
+      // @ts-expect-error the options of the other form
+      void (() => bulkhead.reconfigure({ max: 3 }))
+    }).pipe(Effect.provide(Layer.merge(Bulkhead.layer({ limit: 4 }), Bulkhead.layerAdaptive()))))
 })
 
 describe("a bulkhead around a stream", () => {

@@ -228,7 +228,10 @@ describe("Fallback.layer", () => {
   it("needs and fails with what its layers do", () => {
     type Of<E, R> = Layer.Layer<LlmProvider.LlmProvider, E, R>
     const build = (a: Of<Config.Config<string>, never>, b: Of<Error, Region>) => Fallback.layer([a, b])
-    expectTypeOf(build).returns.toEqualTypeOf<Of<Config.Config<string> | Error, Region>>()
+    expectTypeOf(build).returns.toEqualTypeOf<
+      Layer.Layer<LlmProvider.LlmProvider | Fallback.Fallback, Config.Config<string> | Error, Region>
+    >()
+    expectTypeOf(build).returns.toExtend<Of<Config.Config<string> | Error, Region>>()
     // @ts-expect-error a chain has at least one target
     const none = () => Fallback.layer([])
     expect(none).toBeTypeOf("function")

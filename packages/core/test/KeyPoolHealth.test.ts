@@ -103,7 +103,6 @@ describe("F5: a key that is refused", () => {
         new LlmError.TimedOut({ ...openAi, phase: "headers" }),
         new LlmError.ConnectionFailed({ ...openAi, sent: true }),
         new LlmError.InvalidRequest(openAi),
-        new LlmError.ModelNotFound(openAi),
         new LlmError.ContentFiltered({ ...openAi, stage: "prompt" })
       ]
       for (const other of others) {
@@ -113,6 +112,63 @@ describe("F5: a key that is refused", () => {
         assert.strictEqual((yield* failure(pool))._tag, other._tag)
         assert.deepStrictEqual(asked(), [2, 1])
       }
+    }))
+
+  const missing = new LlmError.ModelNotFound(openAi)
+
+  it.effect("a key that has not the model goes on to the next, and is left out once that one is answered", () =>
+    Effect.gen(function*() {
+      const { asked, pool } = pooled([["one", "org", missing, answer("one")], ["two", "org", answer("two")]])
+      assert.strictEqual((yield* pool.generate(ask)).text, "two")
+      yield* TestClock.adjust("29999 millis")
+      yield* Effect.replicateEffect(pool.generate(ask), 4)
+      assert.deepStrictEqual(asked(), [1, 5])
+      yield* TestClock.adjust("1 millis")
+      yield* Effect.replicateEffect(pool.generate(ask), 2)
+      assert.deepStrictEqual(asked(), [2, 6])
+    }))
+
+  it.effect("a model that no key has leaves out nobody, and the failure says that it is missing", () =>
+    Effect.gen(function*() {
+      const { asked, pool } = pooled([["one", undefined, missing], ["two", undefined, missing]])
+      for (let i = 1; i < 4; i++) {
+        const all = yield* failure(pool)
+        assert(all._tag === "AllTargetsFailed")
+        assert.deepStrictEqual(all.failures.map(({ _tag }) => _tag), ["ModelNotFound", "ModelNotFound"])
+        assert.strictEqual(Disposition.classify(all).next, "elsewhereOnly")
+        assert.deepStrictEqual(asked(), [i, i])
+      }
+      const alone = pooled([["one", undefined, missing]])
+      for (let i = 0; i < 2; i++) assert.strictEqual((yield* failure(alone.pool))._tag, "ModelNotFound")
+    }))
+
+  it.effect("a key that has not the model is not left out when the next one fails", () =>
+    Effect.gen(function*() {
+      const { asked, pool } = pooled([["one", undefined, missing], ["two", undefined, unavailable()]])
+      assert.strictEqual((yield* failure(pool))._tag, "AllTargetsFailed")
+      assert.strictEqual((yield* failure(pool))._tag, "ProviderUnavailable")
+      yield* failure(pool)
+      assert.deepStrictEqual(asked(), [2, 3])
+    }))
+
+  it.effect("a key whose trial finds the model missing is left out for as long again", () =>
+    Effect.gen(function*() {
+      const { asked, pool } = pooled([["one", undefined, missing], ["two", undefined, answer("two")]])
+      yield* pool.generate(ask)
+      yield* TestClock.adjust("30 seconds")
+      yield* Effect.replicateEffect(pool.generate(ask), 4)
+      assert.deepStrictEqual(asked(), [2, 5])
+      yield* TestClock.adjust("29999 millis")
+      yield* Effect.replicateEffect(pool.generate(ask), 4)
+      assert.deepStrictEqual(asked(), [2, 9])
+    }))
+
+  it.effect("a missing model ends the call where the classifier says so", () =>
+    Effect.gen(function*() {
+      const classify = Disposition.override({ ModelNotFound: { next: "stop" } })
+      const { asked, pool } = pooled([["one", undefined, missing], ["two", undefined, answer("two")]], { classify })
+      assert.strictEqual((yield* failure(pool))._tag, "ModelNotFound")
+      assert.deepStrictEqual(asked(), [1, 0])
     }))
 
   it.effect("what counts as a key's fault is for the classifier to say", () =>
@@ -219,16 +275,16 @@ describe("KeyPool.layer", () => {
 
   it("needs and fails with what its layers do", () => {
     expectTypeOf(KeyPool.layer([{ label: "two", layer: two }])).toEqualTypeOf<
-      Layer.Layer<LlmProvider.LlmProvider, never, Region>
+      Layer.Layer<LlmProvider.LlmProvider | KeyPool.KeyPool, never, Region>
     >()
     expectTypeOf(KeyPool.layer([{ label: "one", layer: one }])).toEqualTypeOf<
-      Layer.Layer<LlmProvider.LlmProvider, ConfigError.ConfigError>
+      Layer.Layer<LlmProvider.LlmProvider | KeyPool.KeyPool, ConfigError.ConfigError>
     >()
     expectTypeOf(KeyPool.layer([{ label: "one", layer: one }, { label: "two", layer: two }])).toEqualTypeOf<
-      Layer.Layer<LlmProvider.LlmProvider, ConfigError.ConfigError, Region>
+      Layer.Layer<LlmProvider.LlmProvider | KeyPool.KeyPool, ConfigError.ConfigError, Region>
     >()
     expectTypeOf(KeyPool.make([{ label: "one", service: scripted([refused]).service }])).toEqualTypeOf<
-      LlmProvider.Service
+      KeyPool.Pool
     >()
   })
 })
@@ -241,6 +297,8 @@ describe("E1: options of a pool", () => {
     ["domain", () => KeyPool.make([{ label: "a", domain: "", service }])],
     ["weight", () => KeyPool.make([{ label: "a", weight: -1, service }])],
     ["weight", () => KeyPool.make([{ label: "a", weight: Number.NaN, service }])],
+    ["weight", () => KeyPool.make([{ label: "a", weight: 0, service }, { label: "b", weight: 0, service }])],
+    ["name", () => KeyPool.make([{ label: "a", service }], { name: " " })],
     ["benchedFor", () => KeyPool.make([{ label: "a", service }], { benchedFor: 0 })],
     ["benchedFor", () => KeyPool.make([{ label: "a", service }], { benchedFor: Infinity })],
     ["order", () => KeyPool.make([{ label: "a", service }], { order: "random" as "weighted" })],
@@ -268,8 +326,8 @@ describe("E1: options of a pool", () => {
       KeyPool.make([])
       // @ts-expect-error a key has a label
       KeyPool.make([{ service }])
-      // @ts-expect-error an order is one of three
-      KeyPool.make([{ label: "a", service }], { order: "fastest" })
+      // @ts-expect-error an order is one of four
+      KeyPool.make([{ label: "a", service }], { order: "given" })
       // @ts-expect-error the layer's services have the needs of its keys, not none
       const pool: Layer.Layer<LlmProvider.LlmProvider> = KeyPool.layer([{ label: "two", layer: two() }])
       return pool

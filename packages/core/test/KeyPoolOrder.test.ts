@@ -1,5 +1,5 @@
 import { assert, describe, expect, it } from "@effect/vitest"
-import { Cause, Effect, Exit, Fiber, Random, Stream, TestClock } from "effect"
+import { Cause, Duration, Effect, Exit, Fiber, Random, Stream, TestClock } from "effect"
 import { Fallback, KeyPool, LlmError, LlmProvider, LlmRequest } from "perdure"
 import { finish, held, read, settled, streaming, text } from "./support/pool.ts"
 import { answer, anthropic, openAi, scripted } from "./support/provider.ts"
@@ -74,6 +74,57 @@ describe("F5: which key is asked", () => {
       assert.strictEqual(b!.inFlight(), before + 1)
       yield* begin
       assert.isAtMost(Math.max(...underWay()) - Math.min(...underWay()), 1)
+    }))
+})
+
+describe("F5: the fastest key first", () => {
+  const slow = (millis: number) => scripted([Effect.delay(Effect.succeed(answer("hi")), millis)])
+
+  const during = <A, E>(millis: number, self: Effect.Effect<A, E>) =>
+    Effect.gen(function*() {
+      const fiber = yield* Effect.fork(self)
+      yield* TestClock.adjust(millis)
+      return yield* Fiber.join(fiber)
+    })
+
+  it.effect("finds out about each with one call at a time, asks the fastest, and forgets after a minute", () =>
+    Effect.gen(function*() {
+      const keys = [slow(300), slow(100)]
+      const [a, b] = keys.map(({ service }, i) => ({ label: `${i}`, service }))
+      const pool = KeyPool.make([a!, b!], { order: "fastest" })
+      const asked = () => keys.map(({ calls }) => calls.length)
+      const atOnce = (calls: number) =>
+        Effect.all(Effect.replicate(pool.generate(ask), calls), { concurrency: "unbounded" })
+      yield* during(300, atOnce(2))
+      assert.deepStrictEqual(asked(), [1, 1])
+      yield* during(100, atOnce(20))
+      assert.deepStrictEqual(asked(), [1, 21])
+      // The first was answered at 300 ms.
+      yield* TestClock.adjust(59_899)
+      const begin = Effect.zipRight(Effect.fork(pool.generate(ask)), settled)
+      yield* begin
+      assert.deepStrictEqual(asked(), [1, 22])
+      yield* TestClock.adjust(1)
+      yield* Effect.replicateEffect(begin, 2)
+      assert.deepStrictEqual(asked(), [2, 23])
+    }))
+
+  it.effect("a key that is refused is not fast, and streams are as fast as their first output", () =>
+    Effect.gen(function*() {
+      const bad = scripted([refused])
+      const good = slow(300)
+      const pool = KeyPool.make([{ label: "bad", service: bad.service }, { label: "good", service: good.service }], {
+        order: "fastest",
+        benchedFor: "1 millis"
+      })
+      yield* Effect.replicateEffect(during(300, pool.generate(ask)), 2)
+      expect(yield* pool.state).toMatchObject([{ health: "due" }, { answer: Duration.millis(300) }])
+      assert.isUndefined((yield* pool.state)[0]?.answer)
+      const [first, second] = [streaming([[text("a"), finish]]), streaming([[text("b"), finish]])]
+      const streams = KeyPool.make([{ label: "a", service: first.service }, { label: "b", service: second.service }], {
+        order: "fastest"
+      })
+      assert.deepStrictEqual([yield* read(streams), yield* read(streams), yield* read(streams)], ["a", "b", "a"])
     }))
 })
 

@@ -2,9 +2,20 @@
 // @effect-diagnostics missingEffectError:off
 /** A standard policy that is given other options while it is at work. */
 import { assert, describe, expectTypeOf, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, SubscriptionRef, TestClock } from "effect"
-import { type Budget, Bulkhead, type CircuitBreaker, InvalidOption, Policy, type Quota, Retry, Standard } from "perdure"
-import { failureOf, unavailable } from "./support/provider.ts"
+import { Effect, Exit, Fiber, Layer, SubscriptionRef, TestClock } from "effect"
+import {
+  type Budget,
+  Bulkhead,
+  type CircuitBreaker,
+  InvalidOption,
+  LlmProvider,
+  LlmRequest,
+  Policy,
+  type Quota,
+  Retry,
+  Standard
+} from "perdure"
+import { answer, anthropic, failureOf, run, scripted, unavailable } from "./support/provider.ts"
 
 const twice = Retry.constant("1 second").pipe(Retry.attempts(2))
 const tagOf = (exit: Exit.Exit<unknown, { readonly _tag: string }>) => failureOf(exit)._tag
@@ -127,6 +138,33 @@ describe("Standard.reconfigure", () => {
       yield* SubscriptionRef.set(options, { deadline: "2 minutes" })
       for (let i = 0; i < 9; i++) yield* Effect.yieldNow()
       assert.include(Policy.describe(policy), "deadline 2m")
+    }))
+
+  it.scoped("follows a reference as a layer: the policies of each target, and the fallback over them", () =>
+    Effect.gen(function*() {
+      const first = scripted([Effect.never])
+      const second = scripted([answer("hi", anthropic)], anthropic)
+      const options = yield* SubscriptionRef.make<Standard.LayerOptions>({ deadline: "10 seconds", retry: false })
+      const provider = yield* Effect.provide(
+        LlmProvider.LlmProvider,
+        yield* Layer.build(Standard.layerFollowing([first.layer, second.layer], options))
+      )
+      const elapsed = Effect.map(run(provider.generate(LlmRequest.make("hello"))), ({ elapsed, exit }) => {
+        assert.isTrue(Exit.isSuccess(exit))
+        return elapsed
+      })
+      assert.strictEqual(yield* elapsed, 4000)
+      yield* SubscriptionRef.set(options, { deadline: "5 seconds", retry: false, breaker: { probes: 0 } })
+      for (let i = 0; i < 9; i++) yield* Effect.yieldNow()
+      assert.strictEqual(yield* elapsed, 4000)
+      yield* SubscriptionRef.set(options, {
+        deadline: "5 seconds",
+        retry: false,
+        fallback: { order: "weighted", weights: [0, 1] }
+      })
+      for (let i = 0; i < 9; i++) yield* Effect.yieldNow()
+      assert.strictEqual(yield* elapsed, 0)
+      assert.include(LlmProvider.describe(provider), "fallback  weighted 0:1")
     }))
 
   it("has the parts that there are, in its type", () => {

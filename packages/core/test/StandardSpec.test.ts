@@ -80,6 +80,8 @@ const rows: ReadonlyArray<Row> = [
   row("bulkhead.limit", 3, { bulkhead: { limit: 3 } }),
   row("bulkhead.queue", 0, { bulkhead: { queue: 0 } }),
   row("bulkhead.maxWait", "0 seconds", { bulkhead: { maxWait: 0 } }),
+  row("bulkhead.name", "mine", { bulkhead: { name: "mine" } }),
+  row("bulkhead.adaptive.name", "mine", { bulkhead: { adaptive: { name: "mine" } } }),
   row("bulkhead.adaptive.algorithm", "aimd", { bulkhead: { adaptive: { algorithm: "aimd" } } }),
   row("bulkhead.adaptive.initial", 20, { bulkhead: { adaptive: { initial: 20 } } }),
   row("bulkhead.adaptive.min", 2, { bulkhead: { adaptive: { min: 2 } } }),
@@ -115,6 +117,7 @@ const rows: ReadonlyArray<Row> = [
   row("fallback.contentRefusal", "moveOn", { fallback: { contentRefusal: "moveOn" } }),
   row("fallback.unhealthyAfter", 2, { fallback: { unhealthyAfter: 2 } }),
   row("fallback.unhealthyFor", "1 minute", { fallback: { unhealthyFor: "1 minute" } }),
+  row("fallback.name", "mine", { fallback: { name: "mine" } }),
   row("fallback.lastResort", "soonest", { fallback: { lastResort: "soonest" } })
 ]
 
@@ -207,7 +210,9 @@ describe("each field of a spec", () => {
     expectTypeOf<Exclude<keyof Group<"bulkhead">, "adaptive">>().toEqualTypeOf<Exclude<keyof Bulkhead.Options, "key">>()
     expectTypeOf<keyof Bucket>().toEqualTypeOf<keyof Budget.Rule>()
     expectTypeOf<keyof Group<"budget">>().toEqualTypeOf<Exclude<keyof Budget.Options, "key">>()
-    expectTypeOf<keyof Group<"fallback">>().toEqualTypeOf<Exclude<keyof Fallback.Options, "movesOn" | "classify">>()
+    expectTypeOf<keyof Group<"fallback">>().toEqualTypeOf<
+      Exclude<keyof Fallback.Options, "movesOn" | "classify" | "memory">
+    >()
     expectTypeOf<Exclude<keyof Group<"quota">, `${keyof Quota.Amounts}Per${string}`>>().toEqualTypeOf<
       Exclude<keyof Quota.Options, "perMinute" | "perDay" | "estimate" | "key">
     >()

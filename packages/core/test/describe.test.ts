@@ -1,7 +1,7 @@
 /** What a provider is made of, in words; and whom a call is meant for when that is left to chance. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Random } from "effect"
-import { Bulkhead, Fallback, LlmProvider, Policy, Retry } from "perdure"
+import { Bulkhead, Fallback, Hedge, KeyPool, LlmProvider, Policy, Retry } from "perdure"
 import { answer, anthropic, scripted } from "./support/provider.ts"
 
 const one = scripted([answer("hi")]).layer
@@ -34,6 +34,41 @@ describe("LlmProvider.describe", () => {
       const guarded = LlmProvider.withPolicy(one, Policy.compose(Policy.timeout("20 seconds"), bulkhead))
       yield* bulkhead.reconfigure({ limit: 7, queue: 0 })
       assert.include(yield* described(guarded), "bulkhead  7 at once, queue 0")
+    }))
+
+  it.effect("has a branch for each target of a fallback and of a hedge, with the policies of each", () =>
+    Effect.gen(function*() {
+      const chain = LlmProvider.orElse(LlmProvider.withPolicy(one, Policy.timeout("20 seconds")), other, {
+        contentRefusal: "moveOn",
+        lastResort: "soonest"
+      })
+      const hedge = Hedge.layers([one, other], { after: "1 second" })
+      const both = LlmProvider.withPolicy(Fallback.layer([chain, hedge], { order: "fastest" }), retry)
+      assert.deepStrictEqual((yield* described(both)).split("\n"), [
+        `retry     ${retry.steps[0]?.settings}`,
+        "fallback  fastest, unhealthy after 5 for 30s",
+        "├─ fallback  given, unhealthy after 5 for 30s, content refusals move on, last resort soonest",
+        "│  ├─ timeout  20s",
+        "│  │  openai/gpt-4o",
+        "│  └─ anthropic/claude",
+        "└─ hedge  after 1s, at most 2 tries",
+        "   ├─ openai/gpt-4o",
+        "   └─ anthropic/claude"
+      ])
+    }))
+
+  it.effect("has a branch for each key of a pool, under its label, and the options that it has now", () =>
+    Effect.gen(function*() {
+      const service = yield* Effect.provide(LlmProvider.LlmProvider, one)
+      const pool = KeyPool.make([{ label: "a", service }, { label: "b", service }])
+      yield* pool.reconfigure({ order: "fastest", benchedFor: "1 minute" })
+      assert.deepStrictEqual(LlmProvider.describe(pool).split("\n"), [
+        "key pool  fastest, benched for 1m",
+        "├─ a:",
+        "│  openai/gpt-4o",
+        "└─ b:",
+        "   openai/gpt-4o"
+      ])
     }))
 
   it.effect("takes a service that was written by hand for a target", () =>

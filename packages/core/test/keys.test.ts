@@ -23,11 +23,13 @@ const event: fc.Arbitrary<Keys.Event> = fc.oneof(
 type Step =
   | { readonly _tag: "wait"; readonly millis: number }
   | { readonly _tag: "ask"; readonly key: number }
+  | { readonly _tag: "lack"; readonly key: number }
   | { readonly _tag: "end"; readonly which: number; readonly event: Keys.Event }
 
 const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ _tag: fc.constant("wait" as const), millis: fc.integer({ min: 0, max: 60 }) }) },
   { weight: 3, arbitrary: fc.record({ _tag: fc.constant("ask" as const), key: fc.nat(3) }) },
+  { weight: 1, arbitrary: fc.record({ _tag: fc.constant("lack" as const), key: fc.nat(3) }) },
   { weight: 4, arbitrary: fc.record({ _tag: fc.constant("end" as const), which: fc.nat(1000), event }) }
 )
 const story = fc.array(step, { maxLength: 60, size: "max" })
@@ -54,6 +56,14 @@ class Bench {
   }
 
   probe: Call | undefined
+
+  lack(now: number): void {
+    if (this.on && this.until > now) return
+    this.valid.clear()
+    this.probe = undefined
+    this.on = true
+    this.until = now + 30
+  }
 
   end(call: Call, how: "well" | "ill" | "nothing", now: number, wait: number): void {
     if (!this.valid.has(call)) return
@@ -103,6 +113,10 @@ class Model {
     }
   }
 
+  lack(key: Keys.Key, now: number): void {
+    this.of(key).key.lack(now)
+  }
+
   backAt(one: Keys.Key, now: number): number {
     const { domain, key } = this.of(one)
     return Math.max(key.backAt(now), domain.backAt(now), this.limits.get(one.domain) ?? 0)
@@ -129,7 +143,10 @@ const play = (
     const before = pool
     let touched: Call | undefined
     if (step._tag === "wait") now += step.millis
-    else if (step._tag === "ask") {
+    else if (step._tag === "lack") {
+      pool = Keys.lack(settings, pool, keyAt(step.key), now)
+      model.lack(keyAt(step.key), now)
+    } else if (step._tag === "ask") {
       const key = keyAt(step.key)
       const [ticket, asked] = Keys.ask(settings, pool, key, now)
       pool = asked
@@ -157,6 +174,27 @@ describe("F5: the health of the keys of a pool", { timeout: 20_000 }, () => {
           steps,
           ({ model, now, pool }) =>
             keys.every((key) => Math.max(now, Keys.backAt(pool, key, now)) === Math.max(now, model.backAt(key, now)))
+        )
+        assert.isTrue(right)
+      }),
+      runs
+    )
+  })
+
+  it("is told to people as it is", () => {
+    fc.assert(
+      fc.property(story, (steps) => {
+        const { right } = play(
+          steps,
+          ({ now, pool }) =>
+            keys.every((key) => {
+              const { health, retryAfter } = Keys.status(pool, key, now)
+              const back = Keys.backAt(pool, key, now)
+              const [ticket] = Keys.ask(settings, pool, key, now)
+              return back > now
+                ? health === "unhealthy" && retryAfter !== undefined && Duration.toMillis(retryAfter) === back - now
+                : retryAfter === undefined && health === (ticket.key.probe || ticket.domain.probe ? "due" : "healthy")
+            })
         )
         assert.isTrue(right)
       }),
@@ -266,7 +304,7 @@ describe("F5: what an end says of a key", () => {
 })
 
 describe("F5: whether another key is worth asking after a failure", () => {
-  it("is, after those of the key or of its quota, and then not of the same quota", () => {
+  it("is, after those of the key, of its quota or of its model, and then not of the same quota", () => {
     const after = (error: LlmError.LlmError) => Keys.after(Disposition.classify(error))
     const elsewhere = Object.values(plain).filter((error) => after(error).next).map(({ _tag }) => _tag)
     assert.sameMembers(elsewhere, [
@@ -274,6 +312,7 @@ describe("F5: whether another key is worth asking after a failure", () => {
       "QuotaExhausted",
       "Unauthenticated",
       "PermissionDenied",
+      "ModelNotFound",
       "CircuitOpen",
       "QuotaExceeded",
       "BulkheadFull",
@@ -282,6 +321,8 @@ describe("F5: whether another key is worth asking after a failure", () => {
     ])
     const domainToo = Object.values(plain).filter((error) => after(error).domainToo).map(({ _tag }) => _tag)
     assert.sameMembers(domainToo, ["RateLimited", "QuotaExhausted"])
+    const lacks = Object.values(plain).filter((error) => after(error).lacks).map(({ _tag }) => _tag)
+    assert.deepStrictEqual(lacks, ["ModelNotFound"])
   })
 
   it("is not, where the provider may have acted on a request that must not be repeated", () => {

@@ -13,9 +13,10 @@ import { deadlineOf } from "./deadline.ts"
 import type { AnyFiber } from "./gate.ts"
 import * as Health from "./health.ts"
 import { localOf } from "./local.ts"
+import type { Kind } from "./pace.ts"
 import type { Raw } from "./provider.ts"
 import * as Selection from "./selection.ts"
-import { begin, type Kind, type Target, unable } from "./target.ts"
+import { type Target, Trial, unable } from "./target.ts"
 
 export interface Settings extends Health.Settings {
   /** The rule without what `contentRefusal` adds. */
@@ -24,6 +25,8 @@ export interface Settings extends Health.Settings {
   readonly moves: MovesOn
   readonly classify: Classifier
   readonly order: Order
+  /** One for each service that the chain was given; 1 for each where there are none. */
+  readonly weights: ReadonlyArray<number> | undefined
   readonly lastResort: "soonest" | "none"
 }
 
@@ -117,7 +120,7 @@ export class Chain<K extends Kind> {
   private ask(target: Target, knows: Knows): Effect.Effect<any, LlmError, any> {
     const { kind, request, settings } = this.run
     const use = target.raw[kind] as (request: LlmRequest) => Effect.Effect<any, LlmError, any>
-    return asking(use(request), knows, begin(target, kind, settings, settings.classify))
+    return asking(use(request), knows, (now) => new Trial(target, kind, settings, now))
   }
 
   /** The first of those that may be asked after what has failed, the healthy ones before the others. */
@@ -125,7 +128,7 @@ export class Chain<K extends Kind> {
     let unhealthy: Target | undefined
     for (const target of rest) {
       if (!this.mayFollow(target)) continue
-      if (Health.standing(target.health, now) !== "out") return target
+      if (Health.standing(target.known.health, now) !== "out") return target
       unhealthy ??= target
     }
     return unhealthy
@@ -149,7 +152,7 @@ export class Chain<K extends Kind> {
   }
 
   private isTooSlow(target: Target, left: number, now: number): boolean {
-    return left < (Health.usualOf(target.usual[this.run.kind], now) ?? 0)
+    return left < (target.known.usually(this.run.kind, now) ?? 0)
   }
 
   /** Leaves out the targets that have too little time; but if nobody was asked yet, not the fastest of them. */
@@ -244,11 +247,7 @@ export class Chain<K extends Kind> {
   }
 
   private factsOf(targets: ReadonlyArray<Target>, now: number): ReadonlyArray<Selection.Facts> {
-    return targets.map(({ inFlight, usual, weight }) => ({
-      inFlight,
-      weight,
-      usual: Health.usualOf(usual[this.run.kind], now)
-    }))
+    return targets.map(({ known, weight }) => known.facts(weight, this.run.kind, now))
   }
 
   private inOrder(targets: ReadonlyArray<Target>, now: number): ReadonlyArray<Target> {

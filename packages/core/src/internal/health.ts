@@ -1,4 +1,5 @@
 /** Who has been failing, until when it is passed over, and how long it usually takes: `(state, event, now) => state`. */
+import * as Duration from "effect/Duration"
 
 /** What the machine is told to do; times are in milliseconds. */
 export interface Settings {
@@ -29,6 +30,19 @@ export type Standing = "in" | "due" | "out"
 
 export const standing = ({ until }: Health, now: number): Standing =>
   until === undefined ? "in" : until <= now ? "due" : "out"
+
+/** The same for people: `unhealthy` for so long, or `due` for its one call. */
+export interface Status {
+  readonly health: "healthy" | "due" | "unhealthy"
+  readonly retryAfter?: Duration.Duration | undefined
+}
+
+export const status = (until: number | undefined, now: number): Status =>
+  until === undefined
+    ? { health: "healthy" }
+    : until <= now
+    ? { health: "due" }
+    : { health: "unhealthy", retryAfter: Duration.millis(until - now) }
 
 /** What a call keeps, to say later whose end it is. */
 export interface Ticket {
@@ -75,6 +89,12 @@ export const settle = (
       return probe && self.until !== undefined ? { ...self, until: Math.min(self.until, now) } : self
   }
 }
+
+/** Benched on the word of others; one that is passed over as it is stays so. */
+export const bench = ({ after, benchedFor }: Settings, self: Health, now: number): Health =>
+  standing(self, now) === "out"
+    ? self
+    : { failures: after, until: now + benchedFor, generation: self.generation + 1 }
 
 /** How long answers have taken, of late. */
 export interface Usual {

@@ -39,6 +39,14 @@ const keyOf = (self: Pool, { label }: Key): Health.Health => of(self.keys, label
 
 const domainOf = (self: Pool, { domain }: Key): Domain => of(self.domains, domain) ?? well
 
+/** How a key stands, with its domain. */
+export const status = (self: Pool, key: Key, now: number): Health.Status => {
+  const { health, limitedUntil } = domainOf(self, key)
+  const untils = [keyOf(self, key).until, health.until, limitedUntil > now ? limitedUntil : undefined]
+  const known = untils.filter((until) => until !== undefined)
+  return Health.status(known.length === 0 ? undefined : Math.max(...known), now)
+}
+
 /** From when on a key may be asked; that is now or earlier when it may. */
 export const backAt = (self: Pool, key: Key, now: number): number => {
   const { health, limitedUntil } = domainOf(self, key)
@@ -127,11 +135,29 @@ export const settle = (
   )
 }
 
-/** Whether another key is worth asking after a failure, and whether none of the same domain is. */
-export const after = ({ blame, next }: Disposition): { readonly next: boolean; readonly domainToo: boolean } => ({
-  next: blame === "key" || blame === "quota"
-    ? next === "here" || next === "elsewhereFirst" || next === "elsewhereOnly"
-    // Kept back on this side by a policy around this key alone.
-    : blame === "none" && next === "elsewhereFirst",
-  domainToo: blame === "quota"
-})
+/** A key has not what another one has, so it is left out as one that is not accepted. */
+export const lack = (settings: Settings, self: Pool, key: Key, now: number): Pool =>
+  change(self, key, Health.bench(rules(settings), keyOf(self, key), now), domainOf(self, key))
+
+/** What becomes of a call after a failure. */
+export interface After {
+  /** Whether another key is worth asking. */
+  readonly next: boolean
+  /** Whether none of the same domain is. */
+  readonly domainToo: boolean
+  /** Whether the key is to blame if another one is answered. */
+  readonly lacks: boolean
+}
+
+export const after = ({ blame, next }: Disposition): After => {
+  // Other keys may have access to the model, as those of another project.
+  const lacks = blame === "model" && next === "elsewhereOnly"
+  return {
+    next: blame === "key" || blame === "quota"
+      ? next === "here" || next === "elsewhereFirst" || next === "elsewhereOnly"
+      // Or kept back on this side by a policy around this key alone.
+      : lacks || (blame === "none" && next === "elsewhereFirst"),
+    domainToo: blame === "quota",
+    lacks
+  }
+}

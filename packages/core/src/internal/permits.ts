@@ -25,15 +25,9 @@ class Waiter extends Place {
   }
 }
 
-/** The permits of one key, with what is learned about it. */
-export class Slot<S> {
-  readonly permits: Permits<Waiter>
-  learned: S
-
-  constructor(limit: number, learned: S) {
-    this.permits = new Permits(limit)
-    this.learned = learned
-  }
+/** The permits of one key: none, until it is given a limit. */
+export class Slot {
+  readonly permits = new Permits<Waiter>(0)
 
   /** Gives a permit back, to the first in line if anybody waits. */
   leave(): void {
@@ -59,10 +53,10 @@ export interface Waiting {
  * Waits for a permit. An interruption may come at any step, even when the permit has been granted and its new holder has
  * not run yet; so whoever does not get to use it passes it on here, outside of what can be interrupted.
  */
-export const wait = <S>(
+export const wait = (
   fiber: AnyFiber,
   key: string,
-  slot: Slot<S>,
+  slot: Slot,
   { maxWait, queue }: Waiting,
   subject: Subject | undefined,
   restore: Restore
@@ -101,25 +95,25 @@ export const wait = <S>(
 const most = 1000
 
 /** The slots of all keys. */
-export class Slots<S> {
-  private readonly slots = new Map<string, Slot<S>>()
+export class Slots<S extends Slot> {
+  private readonly slots = new Map<string, S>()
   private room = most
 
   get size(): number {
     return this.slots.size
   }
 
-  find(key: string): Slot<S> | undefined {
+  find(key: string): S | undefined {
     return this.slots.get(key)
   }
 
-  add(key: string, slot: Slot<S>): Slot<S> {
+  add(key: string, slot: S): S {
     if (this.slots.size >= this.room) this.forget()
     this.slots.set(key, slot)
     return slot
   }
 
-  values(): Iterable<Slot<S>> {
+  values(): Iterable<S> {
     return this.slots.values()
   }
 

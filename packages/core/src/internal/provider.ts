@@ -35,11 +35,10 @@ export interface Raw {
 const raws = new WeakMap<Service, Raw>()
 
 /** The services whose first target is a guess. */
-const guesses = new WeakSet<Service>()
+const guesses = new WeakMap<Service, () => boolean>()
 
 /** Whether it is not known which target a service asks first. */
-export const isGuess = (service: Service): boolean =>
-  guesses.has(service) || (!raws.has(service) && service.targets?.[0] === undefined)
+export const isGuess = (service: Service): boolean => guesses.get(service)?.() ?? service.targets?.[0] === undefined
 
 const plans = new WeakMap<Service, Plan>()
 
@@ -70,23 +69,24 @@ export const fromRaw = (
   raw: Raw,
   targets: readonly [TargetInfo, ...Array<TargetInfo>],
   /** Whether the first target is a guess; then the first that is asked counts as the requested one. */
-  guessed = false,
+  guessed: () => boolean = () => false,
   plan: Plan = { _tag: "Target", target: targets[0] }
 ): Service => {
-  const requested = guessed ? undefined : { provider: targets[0].provider, model: targets[0].model }
+  const first = { provider: targets[0].provider, model: targets[0].model }
+  const requested = () => guessed() ? undefined : first
   const service: Service = {
     targets,
-    generate: (request) => called(raw.generate(request), requested),
+    generate: (request) => called(raw.generate(request), requested()),
     open: (request) =>
       inCall(
         raw.open(request),
-        requested,
+        requested(),
         (opened, call) => follow(opened, call, raw.open(request), targets.length)
       )
   }
   raws.set(service, raw)
   plans.set(service, plan)
-  if (guessed) guesses.add(service)
+  guesses.set(service, guessed)
   return service
 }
 
@@ -94,4 +94,4 @@ export const fromRaw = (
 export const publicOf = (service: Service): Service =>
   raws.has(service)
     ? service
-    : fromRaw(rawOf(service), targetsOf(service), isGuess(service))
+    : fromRaw(rawOf(service), targetsOf(service), () => isGuess(service))

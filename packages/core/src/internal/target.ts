@@ -3,37 +3,30 @@ import type { Classifier } from "../Disposition.ts"
 import { InvalidRequest, is, update } from "../LlmError.ts"
 import type { Service, TargetInfo } from "../LlmProvider.ts"
 import type { LlmRequest } from "../LlmRequest.ts"
-import type { Asked } from "./asking.ts"
 import * as Health from "./health.ts"
 import type { Ended } from "./opened.ts"
+import { type Kind, Pace, Timed } from "./pace.ts"
 import { type Raw, rawOf, targetsOf } from "./provider.ts"
 
-export type Kind = keyof Raw
-
-/** A target of a chain. What changes in it changes in one synchronous step each. */
+/** A target of a chain. */
 export interface Target {
   readonly raw: Raw
   /** All the targets that it may ask itself. */
   readonly all: ReadonlyArray<TargetInfo>
   readonly info: TargetInfo
-  readonly weight: number
-  health: Health.Health
-  inFlight: number
-  /** Kept apart, since a stream answers with its first output. */
-  readonly usual: { [K in Kind]: Health.Usual | undefined }
+  /** That of the chain it was given to. */
+  weight: number
+  readonly known: Known
 }
 
-export const targetOf = (service: Service, weight: number): Target => {
+/** What is known of a target. What changes in it changes in one synchronous step each. */
+export class Known extends Pace {
+  health: Health.Health = Health.healthy
+}
+
+export const targetOf = (service: Service, known: Known): Target => {
   const all = targetsOf(service)
-  return {
-    raw: rawOf(service),
-    all,
-    info: summary(all),
-    weight,
-    health: Health.healthy,
-    inFlight: 0,
-    usual: { generate: undefined, open: undefined }
-  }
+  return { raw: rawOf(service), all, info: summary(all), weight: 1, known }
 }
 
 /** A service stands in a chain as its first target, with the largest window of all it may ask and all that they can do. */
@@ -88,30 +81,29 @@ const eventOf = (ended: Ended, classify: Classifier): Health.Event => {
   }
 }
 
-/** A target is asked. */
-export const begin = (
-  target: Target,
-  kind: Kind,
-  settings: Health.Settings,
-  classify: Classifier
-): (startedAt: number) => Asked =>
-(startedAt) => {
-  const [ticket, health] = Health.ask(settings, target.health, startedAt)
-  target.health = health
-  target.inFlight += 1
-  let opened = false
-  const learn = (answered: boolean, now: number) => {
-    target.usual[kind] = Health.learned(target.usual[kind], now - startedAt, answered, now)
+/** A request to a target. */
+export class Trial extends Timed {
+  private readonly known: Known
+  private readonly settings: Health.Settings & { readonly classify: Classifier }
+  private readonly ticket: Health.Ticket
+
+  constructor(
+    { known }: Target,
+    kind: Kind,
+    settings: Health.Settings & { readonly classify: Classifier },
+    startedAt: number
+  ) {
+    super(known, kind, startedAt)
+    const [ticket, health] = Health.ask(settings, known.health, startedAt)
+    known.health = health
+    this.known = known
+    this.settings = settings
+    this.ticket = ticket
   }
-  return {
-    answered: (now) => {
-      opened = true
-      learn(true, now)
-    },
-    ended: (ended, now) => {
-      target.inFlight -= 1
-      if (!opened) learn(false, now)
-      target.health = Health.settle(settings, target.health, ticket, eventOf(ended, classify), now)
-    }
+
+  override ended(ended: Ended, now: number): void {
+    super.ended(ended, now)
+    const { known, settings, ticket } = this
+    known.health = Health.settle(settings, known.health, ticket, eventOf(ended, settings.classify), now)
   }
 }
