@@ -267,12 +267,12 @@ const build = (first: Settings.Checked, store: BudgetStore.Service): Service => 
 
   const taking =
     (how: typeof Internal.take) =>
-    (bucket: Settings.Bucket | undefined, key: string | undefined, amount: number, now: number) =>
+    (bucket: Settings.Bucket | undefined, key: string | undefined, amount: number, now: number, target?: Target) =>
       bucket === undefined || amount === 0 ? Exit.succeed(true) : modify(
         placeOf(key),
         (state = Internal.initial(bucket, now)) => {
           const taken = how(bucket, state, amount, now)
-          Gauges.budgetLeft(placeOf(key), Internal.level(taken[1]) / Internal.unit)
+          Gauges.budgetLeft(placeOf(key), Internal.level(taken[1]) / Internal.unit, target)
           return taken
         }
       )
@@ -280,13 +280,19 @@ const build = (first: Settings.Checked, store: BudgetStore.Service): Service => 
   const take = taking(Internal.take)
   const drain = taking(Internal.drain)
 
-  const put = (bucket: Settings.Bucket | undefined, key: string | undefined, amount: number, now: number) =>
+  const put = (
+    bucket: Settings.Bucket | undefined,
+    key: string | undefined,
+    amount: number,
+    now: number,
+    target?: Target
+  ) =>
     bucket === undefined || amount === 0 ? Exit.void : modify(
       placeOf(key),
       (state = Internal.initial(bucket, now)) => {
         const after = Internal.put(bucket, state, amount, now)
         // A full bucket stays as it is, which is what most deposits meet.
-        if (after !== state) Gauges.budgetLeft(placeOf(key), Internal.level(after) / Internal.unit)
+        if (after !== state) Gauges.budgetLeft(placeOf(key), Internal.level(after) / Internal.unit, target)
         return [undefined, after]
       }
     )
@@ -297,10 +303,10 @@ const build = (first: Settings.Checked, store: BudgetStore.Service): Service => 
       const amount = settings.costOf(repeat)
       const key = settings.key(repeat.target)
       return counted(use, repeat, () =>
-        Effect.flatMap(take(target, key, amount, repeat.now), (ok) => {
+        Effect.flatMap(take(target, key, amount, repeat.now, repeat.target), (ok) => {
           if (!ok) return Effect.succeed(false)
           return Effect.flatMap(take(process, undefined, amount, repeat.now), (ok) => {
-            if (!ok) return Effect.as(put(target, key, amount, repeat.now), false)
+            if (!ok) return Effect.as(put(target, key, amount, repeat.now, repeat.target), false)
             use.paid = amount
             return Effect.succeed(true)
           })
@@ -311,7 +317,7 @@ const build = (first: Settings.Checked, store: BudgetStore.Service): Service => 
       const amount = settings.costOf(repeat)
       return counted(use, repeat, () =>
         Effect.zipWith(
-          drain(target, settings.key(repeat.target), amount, repeat.now),
+          drain(target, settings.key(repeat.target), amount, repeat.now, repeat.target),
           drain(process, undefined, amount, repeat.now),
           (fromTarget, fromProcess) => {
             // What was not there is not given back either.
@@ -324,7 +330,7 @@ const build = (first: Settings.Checked, store: BudgetStore.Service): Service => 
       const amount = settings.costOf(repeat)
       use.paid = 0
       return Effect.zipRight(
-        put(target, settings.key(repeat.target), amount, repeat.now),
+        put(target, settings.key(repeat.target), amount, repeat.now, repeat.target),
         put(process, undefined, amount, repeat.now)
       )
     }
@@ -336,7 +342,7 @@ const build = (first: Settings.Checked, store: BudgetStore.Service): Service => 
       if (served && bucket.refunds && paid > 0) return paid
       return bucket.onServed === served ? bucket.deposit : 0
     }
-    const first = put(settings.target, settings.key(target), amount(settings.target), now)
+    const first = put(settings.target, settings.key(target), amount(settings.target), now, target)
     const second = () => put(settings.process, undefined, amount(settings.process), now)
     return Exit.isExit(first) ? second() : Effect.flatMap(first, second)
   }

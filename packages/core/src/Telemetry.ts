@@ -12,9 +12,9 @@
  * Metrics: `perdure.calls`, `perdure.call.duration`, `perdure.attempts`, `gen_ai.client.operation.duration`,
  * `gen_ai.client.operation.time_to_first_chunk`, `gen_ai.client.token.usage`, `perdure.cost`, `perdure.fallbacks`,
  * `perdure.refusals` and `perdure.wait.duration`. Labels are provider, model, outcome and class of failure, and those of
- * `Effect.tagMetrics`. After 500 targets, further ones share the label `_OTHER`. Of no target in particular and without
- * those labels are `perdure.breaker.state`, `perdure.quota.wait.duration`, `perdure.bulkhead.wait.duration`,
- * `perdure.budget.left` and `perdure.events.dropped`.
+ * `Effect.tagMetrics`. After 500 targets, further ones share the label `_OTHER`. Without those of `Effect.tagMetrics` are
+ * `perdure.breaker.state`, `perdure.quota.wait.duration`, `perdure.bulkhead.wait.duration` and `perdure.budget.left`, which
+ * have provider and model where they are one target's alone, and `perdure.events.dropped`.
  *
  * Logs: see {@link logs}. For anything else, see `CallEvents`.
  *

@@ -103,6 +103,17 @@ it.effect("O2: a budget tells what it has left", () =>
     assert.strictEqual(gauge("perdure.budget.left", "gauged budget:target:p/m"), 3)
   }))
 
+it.effect("O2: a circuit is there from its first call on, closed, and is written again only when it changes", () =>
+  Effect.gen(function*() {
+    const breaker = yield* CircuitBreaker.make({ key: () => "healthy" })
+    assert.isUndefined(gauge("perdure.breaker.state", "default:healthy"))
+    yield* breaker(Effect.void)
+    assert.strictEqual(gauge("perdure.breaker.state", "default:healthy"), 0)
+    Gauges.breaker("default:healthy", "isolated", undefined)
+    yield* breaker(Effect.void)
+    assert.strictEqual(gauge("perdure.breaker.state", "default:healthy"), 3)
+  }))
+
 /** What circuits there are in the metrics. */
 const circuits = () =>
   new Set(
@@ -116,16 +127,16 @@ const circuits = () =>
 it("have so many names and no more: those that come after share one, and those that came first keep their own", () => {
   const before = circuits().size
   const nameOf = (n: number) => `circuit ${n}`
-  for (let n = before; n < Gauges.most; n++) Gauges.breaker(nameOf(n), "open")
+  for (let n = before; n < Gauges.most; n++) Gauges.breaker(nameOf(n), "open", undefined)
   assert.strictEqual(circuits().size, Gauges.most)
   assert.isFalse(circuits().has("_OTHER"))
   assert.isTrue(circuits().has(nameOf(Gauges.most - 1)))
 
-  for (let n = 0; n < 10; n++) Gauges.breaker(nameOf(Gauges.most + n), n === 9 ? "isolated" : "closed")
+  for (let n = 0; n < 10; n++) Gauges.breaker(nameOf(Gauges.most + n), n === 9 ? "isolated" : "closed", undefined)
   assert.strictEqual(circuits().size, Gauges.most + 1)
   assert.strictEqual(gauge("perdure.breaker.state", "_OTHER"), 3)
 
-  Gauges.breaker(nameOf(before), "halfOpen")
+  Gauges.breaker(nameOf(before), "halfOpen", undefined)
   assert.strictEqual(gauge("perdure.breaker.state", nameOf(before)), 1)
   assert.strictEqual(gauge("perdure.breaker.state", "_OTHER"), 3)
 })
@@ -159,7 +170,7 @@ it("two copies of the library count names, targets and calls together", async ()
 
   for (const [half, copy] of copies.entries()) {
     for (let n = 0; n < 300; n++) {
-      copy.gauges.queueWait("quota", `copy ${half} ${n}`, "granted", 1)
+      copy.gauges.queueWait("quota", `copy ${half} ${n}`, "granted", 1, undefined)
       copy.metrics.refused({ provider: `copy ${half}`, model: `${n}` }, "BulkheadFull", [])
     }
   }

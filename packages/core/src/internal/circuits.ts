@@ -10,6 +10,7 @@ import type { Counts, Options, Service, Status, Transition } from "../CircuitBre
 import type * as CircuitStore from "../CircuitStore.ts"
 import * as LlmError from "../LlmError.ts"
 import type * as Policy from "../Policy.ts"
+import type { Target } from "../Receipt.ts"
 import * as Breaker from "./breaker.ts"
 import * as Call from "./call.ts"
 import { clockOf, nowOf } from "./clock.ts"
@@ -40,6 +41,8 @@ interface Circuit {
   readonly circuit: string
   /** Where the store has it. */
   readonly place: string
+  /** Who was asked by the call that it was made for. */
+  readonly target: Target | undefined
   /** How a call is left that was let through in a generation. */
   pass: { readonly generation: number; readonly leave: Leave } | undefined
   /** The state that an answer leaves as it is, once that is known. */
@@ -119,13 +122,18 @@ export const make = (
 
   const circuits = new Map<string, Circuit>()
 
-  const circuitOf = (circuit: string): Circuit => {
+  const circuitOf = (circuit: string, subject: Policy.Subject | undefined): Circuit => {
     const known = circuits.get(circuit)
     if (known !== undefined) return known
     // It can all be made again.
     if (circuits.size >= most) circuits.clear()
-    const fresh = { circuit, place: placeOf(circuit), pass: undefined, calm: undefined }
+    const place = placeOf(circuit)
+    const target = subject?.target
+    const fresh = { circuit, place, target, pass: undefined, calm: undefined }
     circuits.set(circuit, fresh)
+    // A store elsewhere may have more to say of it.
+    const isKnown = store.unsafeModify !== undefined || store.peek(place) !== undefined
+    if (isKnown) Gauges.breaker(place, phases[stateOf(place)._tag], target)
     return fresh
   }
 
@@ -145,7 +153,7 @@ export const make = (
       to: phases[after._tag],
       ...(after._tag === "Open" ? { openFor: Duration.millis(after.until - after.at) } : {})
     }
-    Gauges.breaker(placeOf(circuit), transition.to)
+    Gauges.breaker(placeOf(circuit), transition.to, circuits.get(circuit)?.target)
     Call.circuitChanged(fiber, call, settings.name, transition)
     return PubSub.publish(changes, transition)
   }
@@ -315,14 +323,14 @@ export const make = (
   }
 
   const gate: Gate = ({ fiber, subject }) => {
-    const circuit = circuitOf(settings.key(subject))
+    const circuit = circuitOf(settings.key(subject), subject)
     return quick(fiber, subject, circuit) ?? ask(fiber, subject, circuit, nowOf(fiber))
   }
 
   /** The gate by itself: when a call is interrupted that holds no permit, there is nothing to record. */
   const alone = <A, E, R>(self: Effect.Effect<A, E, R>, subject: Policy.Subject | undefined): Effect.Effect<A, E, R> =>
     Effect.withFiberRuntime((fiber) => {
-      const entered = quick(fiber, subject, circuitOf(settings.key(subject)))
+      const entered = quick(fiber, subject, circuitOf(settings.key(subject), subject))
       if (entered === undefined) return through([gate], self, subject)
       if (typeof entered !== "function") return entered as Effect.Effect<never, E>
       const leave = (exit: Exit.Exit<A, E>) => entered(exit, leavingOf(fiber)) as Effect.Effect<A, E>

@@ -37,7 +37,7 @@ export const inLine = <A, E, R>(
     Effect.sync(() => {
       const now = clock.unsafeCurrentTimeMillis()
       const outcome = outcomeOf(exit)
-      Gauges.queueWait(policy, name, outcome, now - since)
+      Gauges.queueWait(policy, name, outcome, now - since, subject?.target)
       call?.dequeued(place, outcome, Duration.millis(now - since), now)
     }))
 }
