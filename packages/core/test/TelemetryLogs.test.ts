@@ -2,7 +2,9 @@ import { assert, describe, expect, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, FiberRef, HashSet, Layer, Logger, LogLevel, Stream, TestClock } from "effect"
 import {
   Bulkhead,
+  Call,
   InvalidOption,
+  KeyPool,
   LlmError,
   LlmProvider,
   LlmRequest,
@@ -36,6 +38,8 @@ describe("the log line of a call", () => {
         )
       )
       yield* run(LlmProvider.generate("hello").pipe(Effect.provide(layer), install))
+      assert.isNumber(all[0]?.facts["perdure.call"])
+      delete all[0]?.facts["perdure.call"]
       assert.deepStrictEqual(all, [{
         level: "Warning",
         text: "anthropic/claude answered instead of openai/gpt-4o after 3 attempts",
@@ -53,6 +57,36 @@ describe("the log line of a call", () => {
           "perdure.waited": 2
         }
       }])
+    }))
+
+  it.effect("O2: has the number of the call, the labels of its keys, and all kinds of tokens", () =>
+    Effect.gen(function*() {
+      const { all, install } = lines()
+      const numbers: Array<number | undefined> = []
+      const kinds = new LlmResponse.Usage({
+        inputTokens: 50,
+        outputTokens: 20,
+        cachedInputTokens: 10,
+        cacheWriteTokens: 30,
+        reasoningTokens: 15
+      })
+      const answered = new LlmResponse.LlmResponse({ ...answer("hi"), usage: kinds })
+      const refused = new LlmError.Unauthenticated({ ...openAi, status: 401 })
+      const pool = KeyPool.make([
+        { label: "team-a", service: scripted([refused]).service },
+        { label: "team-b", service: scripted([answered]).service }
+      ])
+      yield* pool.generate(ask).pipe(Call.observe(({ call }) => numbers.push(call)), install)
+      expect(all[0]?.facts).toMatchObject({
+        "perdure.call": numbers[0],
+        "perdure.key": "team-a team-b",
+        "gen_ai.usage.cache_read.input_tokens": 10,
+        "gen_ai.usage.cache_creation.input_tokens": 30,
+        "gen_ai.usage.reasoning.output_tokens": 15
+      })
+      yield* install(scripted([told]).service.generate(ask))
+      assert.notProperty(all[1]?.facts, "perdure.key")
+      assert.notStrictEqual(all[1]?.facts["perdure.call"], numbers[0])
     }))
 
   it.effect("O2: has the tokens and the cost", () =>
@@ -178,7 +212,9 @@ describe("the log line of a call", () => {
       const { receipt } = yield* scripted([told]).service.generate(ask)
       const built = (levels: Partial<Logs.Levels> = {}) =>
         Effect.withFiberRuntime<boolean>((fiber) =>
-          Effect.sync(() => Logs.line(fiber, { ...Logs.defaultLevels, ...levels }, answeredEnd, receipt) !== undefined)
+          Effect.sync(() =>
+            Logs.line(fiber, { ...Logs.defaultLevels, ...levels }, answeredEnd, receipt, 1) !== undefined
+          )
         )
       const at = Logger.withMinimumLogLevel
       assert.isTrue(yield* at(built(), LogLevel.Debug))

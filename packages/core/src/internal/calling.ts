@@ -28,8 +28,8 @@ const logged = <A, E, R>(
   receipt: Receipt,
   self: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> => {
-  const { levels, told } = call
-  const line = told && levels !== undefined ? reporting()?.logs.line(fiber, levels, end, receipt) : undefined
+  const { levels, number, told } = call
+  const line = told && levels !== undefined ? reporting()?.logs.line(fiber, levels, end, receipt, number) : undefined
   return line === undefined ? self : Effect.zipRight(line, self)
 }
 

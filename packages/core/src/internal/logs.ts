@@ -55,7 +55,8 @@ export const line = (
   fiber: AnyFiber,
   levels: Levels,
   end: End,
-  receipt: Receipt
+  receipt: Receipt,
+  call: number
 ): Effect.Effect<void> | undefined => {
   const level = levels[kindOf(end, receipt)]
   if (
@@ -65,7 +66,7 @@ export const line = (
     return undefined
   }
   return Effect.logWithLevel(level, textOf(end, receipt)).pipe(
-    Effect.annotateLogs(facts(end, receipt)),
+    Effect.annotateLogs(facts(end, receipt, call)),
     // A logger that throws is no reason to lose an answer.
     Effect.catchAllCause(() => Effect.void)
   )
@@ -93,12 +94,14 @@ const textOf = ({ error, outcome }: End, { attempts, requested, served }: Receip
 }
 
 /** What is known is told; what is not has no place in the line. */
-const facts = ({ error, outcome, status }: End, receipt: Receipt): Record<string, unknown> => {
+const facts = ({ error, outcome, status }: End, receipt: Receipt, call: number): Record<string, unknown> => {
   const { attempts, duration, fallback, firstOutput, refusals, requested, served, switches, waited } = receipt
-  const { cachedInputTokens, inputTokens, outputTokens } = receipt.usage
+  const { cacheWriteTokens, cachedInputTokens, inputTokens, outputTokens, reasoningTokens } = receipt.usage
   const { cost } = receipt
   const failures = attempts.flatMap(({ outcome }) => outcome._tag === "Failed" ? [outcome.error] : [])
+  const keys = new Set(attempts.flatMap(({ key }) => key ?? []))
   const all: Record<string, unknown> = {
+    "perdure.call": call,
     "perdure.outcome": outcomes[outcome],
     "perdure.requested.provider": requested.provider,
     "perdure.requested.model": requested.model,
@@ -107,6 +110,7 @@ const facts = ({ error, outcome, status }: End, receipt: Receipt): Record<string
     "perdure.fallback": fallback,
     "perdure.fallback.reason": switches?.map(({ because }) => because).join(" "),
     "perdure.attempts": attempts.length,
+    "perdure.key": keys.size === 0 ? undefined : [...keys].join(" "),
     "perdure.failures": failures.length === 0 ? undefined : failures.join(" "),
     "perdure.refusals": refusals?.map(({ because }) => because).join(" "),
     "perdure.duration": Duration.toSeconds(duration),
@@ -115,6 +119,8 @@ const facts = ({ error, outcome, status }: End, receipt: Receipt): Record<string
     "gen_ai.usage.input_tokens": inputTokens,
     "gen_ai.usage.output_tokens": outputTokens,
     "gen_ai.usage.cache_read.input_tokens": cachedInputTokens,
+    "gen_ai.usage.cache_creation.input_tokens": cacheWriteTokens,
+    "gen_ai.usage.reasoning.output_tokens": reasoningTokens,
     "perdure.cost": cost?.amount,
     "perdure.currency": cost?.currency,
     "error.type": error,

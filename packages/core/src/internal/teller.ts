@@ -30,7 +30,8 @@ export abstract class Teller {
   readonly kind: "call" | "track"
   /** Its own span, when it is told and spans are wanted. */
   readonly own: Spans.Trace | undefined
-  protected readonly number = ++calls.last
+  /** Which no other call of the process has. */
+  readonly number = ++calls.last
   /** What it is told as a part of: itself, or the call that it is made for. */
   protected readonly story: Teller
   /** The number of the track that it is, or is in. */
