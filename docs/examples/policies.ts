@@ -51,11 +51,7 @@ const fromJson = (json: unknown) =>
 
 export const decoded = (json: unknown) => question.pipe(Effect.provide(fromJson(json)))
 
-/** One line for each policy of the standard, the outermost first. */
-export const lines = Effect.map(
-  Policy.standard({ quota: { perMinute: { requests: 500, tokens: 200_000 } } }),
-  ({ steps }) => steps.map(({ name, settings }) => `${name.padEnd(10)}${settings}`)
-)
+export const lines = Effect.provide(Effect.map(LlmProvider.LlmProvider, LlmProvider.describe), Llm)
 
 /** Right: one breaker, made with the layer, kept as long as it. */
 const right = Layer.unwrapEffect(
