@@ -149,4 +149,11 @@ describe("the examples", () => {
       assert.deepStrictEqual(value, { texts: new Set(["Forty-two."]), asked: 1 })
       assert.strictEqual(elapsed, 5_000)
     }))
+
+  it.effect("policies: requests that are the same are one call", () =>
+    Effect.gen(function*() {
+      const { elapsed, value } = yield* ended(policies.deduplicated)
+      assert.deepStrictEqual(value, { texts: new Set(["Forty-two."]), asked: 1 })
+      assert.strictEqual(elapsed, 5_000)
+    }))
 })
