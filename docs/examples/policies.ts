@@ -1,6 +1,6 @@
 import { after, always, answer, ScriptedProvider, unavailable } from "@perdure/testing"
-import { Cache, Effect, Exit, Layer } from "effect"
-import { CircuitBreaker, type LlmError, LlmProvider, Policy, Retry, Standard } from "perdure"
+import { Cache, Effect, Exit, Layer, Request, RequestResolver } from "effect"
+import { CircuitBreaker, type LlmError, LlmProvider, type LlmResponse, Policy, Retry, Standard } from "perdure"
 
 const patient = Policy.compose(Policy.retry(Retry.standard), Policy.timeout("30 seconds"))
 
@@ -51,11 +51,7 @@ const fromJson = (json: unknown) =>
 
 export const decoded = (json: unknown) => question.pipe(Effect.provide(fromJson(json)))
 
-/** One line for each policy of the standard, the outermost first. */
-export const lines = Effect.map(
-  Policy.standard({ quota: { perMinute: { requests: 500, tokens: 200_000 } } }),
-  ({ steps }) => steps.map(({ name, settings }) => `${name.padEnd(10)}${settings}`)
-)
+export const lines = Effect.provide(Effect.map(LlmProvider.LlmProvider, LlmProvider.describe), Llm)
 
 /** Right: one breaker, made with the layer, kept as long as it. */
 const right = Layer.unwrapEffect(
@@ -97,5 +93,21 @@ export const shared = Effect.gen(function*() {
     () => answers.get("What is the answer?"),
     { concurrency: "unbounded" }
   )
+  return { texts: new Set(all.map(({ text }) => text)), asked: (yield* ScriptedProvider.calls).length }
+}).pipe(Effect.provide(slow))
+
+class Ask extends Request.TaggedClass("Ask")<LlmResponse.LlmResponse, LlmError.LlmError, { readonly prompt: string }> {}
+
+const asking = RequestResolver.fromEffect(({ prompt }: Ask) => LlmProvider.generate(prompt)).pipe(
+  RequestResolver.contextFromServices(LlmProvider.LlmProvider)
+)
+
+const asked = (prompt: string) => Effect.withRequestCaching(Effect.request(new Ask({ prompt }), asking), true)
+
+/** The same with requests, whose cache comes with the fiber. */
+export const deduplicated = Effect.gen(function*() {
+  const all = yield* Effect.forEach(Array.from({ length: 100 }), () => asked("What is the answer?"), {
+    concurrency: "unbounded"
+  })
   return { texts: new Set(all.map(({ text }) => text)), asked: (yield* ScriptedProvider.calls).length }
 }).pipe(Effect.provide(slow))

@@ -3,11 +3,12 @@ import { TestTime } from "@perdure/testing"
 import { ConfigProvider, Effect, Exit } from "effect"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
-import { Standard } from "perdure"
+import { PolicyMemory, Standard } from "perdure"
 import * as deadline from "../examples/deadline.ts"
 import * as fallbacks from "../examples/fallbacks.ts"
 import * as keyPool from "../examples/key-pool.ts"
 import * as policies from "../examples/policies.ts"
+import * as reconfigure from "../examples/reconfigure.ts"
 
 /** What an example gives when the clock is moved on until it ends, and how long that takes. */
 const ended = <A, E, R>(example: Effect.Effect<A, E, R>) =>
@@ -43,6 +44,18 @@ describe("the examples", () => {
       assert.strictEqual(late.value._tag, "DeadlineExceeded")
       assert.strictEqual(late.elapsed, 30_000)
       assert.strictEqual((yield* ended(deadline.hurried)).value.text, "In time.")
+    }))
+
+  it.effect("reconfigure: a layer and a policy follow a reference, and one that replaces another goes on from it", () =>
+    Effect.gen(function*() {
+      const { value: [before, after] } = yield* ended(reconfigure.followed)
+      assert.match(before ?? "", /deadline +1m[^]*fallback +given/)
+      assert.match(after ?? "", /deadline +2m[^]*fallback +fastest/)
+      assert.strictEqual((yield* ended(reconfigure.limit)).value, 8)
+      const kept = yield* ended(reconfigure.swapped(PolicyMemory.layer))
+      assert.deepStrictEqual(kept.value, ["anthropic"])
+      const forgotten = yield* ended(reconfigure.swapped(undefined))
+      assert.deepStrictEqual(forgotten.value, ["openai", "openai", "openai", "anthropic"])
     }))
 
   it.effect("policies: by hand, standard, from the configuration", () =>
@@ -96,11 +109,32 @@ describe("the examples", () => {
       assert.sameMembers(ends(shown), ends(asked))
     }))
 
-  it.effect("policies: the page shows the standard order as it is", () =>
+  it.effect("policies: the page shows what the standard layer is made of", () =>
     Effect.gen(function*() {
       const page = readFileSync(join(import.meta.dirname, "../policies.md"), "utf8")
-      for (const line of yield* policies.lines) assert.include(page, line)
+      assert.include(page, `\`\`\`text\n${yield* policies.lines}\n\`\`\``)
       assert.include(page, policies.described[0] ?? "?")
+    }))
+
+  it.effect("policies: each page says the place of its policy in the standard order, as that is", () =>
+    Effect.gen(function*() {
+      const places = new Map([
+        ["budget", []],
+        ["bulkhead", []],
+        ["circuit-breaker", []],
+        ["deadline", []],
+        ["fallbacks", []],
+        ["hedge", ["fallback", "hedge"]],
+        ["key-pool", ["timeout", "key pool"]],
+        ["quota", []]
+      ])
+      const names = [...(yield* policies.lines).matchAll(/^(?:├─ |│ {2})?(\w+) {2}/gm)].map(([, name]) => name ?? "")
+      assert.strictEqual(names.length, 8)
+      for (const [page, [behind, own]] of places) {
+        const order = own === undefined ? names : names.flatMap((name) => name === behind ? [name, own] : [name])
+        const text = readFileSync(join(import.meta.dirname, `../${page}.md`), "utf8")
+        assert.include(text, `\`${order.join(" › ")}\``, page)
+      }
     }))
 
   it.effect("policies: one breaker for all calls sees the failures, one for each call sees none", () =>
@@ -112,6 +146,13 @@ describe("the examples", () => {
   it.effect("policies: a cache around a call asks once for all who ask the same", () =>
     Effect.gen(function*() {
       const { elapsed, value } = yield* ended(policies.shared)
+      assert.deepStrictEqual(value, { texts: new Set(["Forty-two."]), asked: 1 })
+      assert.strictEqual(elapsed, 5_000)
+    }))
+
+  it.effect("policies: requests that are the same are one call", () =>
+    Effect.gen(function*() {
+      const { elapsed, value } = yield* ended(policies.deduplicated)
       assert.deepStrictEqual(value, { texts: new Set(["Forty-two."]), asked: 1 })
       assert.strictEqual(elapsed, 5_000)
     }))
