@@ -1,21 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Duration, Effect, Exit, Fiber, Layer, Ref, Schedule, TestClock } from "effect"
+import { Deferred, Duration, Effect, Exit, Fiber, Ref, Schedule, TestClock } from "effect"
 import { CircuitBreaker, CircuitStore } from "perdure"
-import { down, halfOpen, ok, phaseOf, touchy, watching } from "./support/breaker.ts"
+import { down, halfOpen, ok, phaseOf, slowCircuits, touchy, watching } from "./support/breaker.ts"
 import { InterruptAt } from "./support/interruptAt.ts"
 import { failureOf } from "./support/provider.ts"
 
-/** A store that takes its time, as one that several processes share does. */
-const layerSlow = Layer.effect(
-  CircuitStore.CircuitStore,
-  Effect.map(CircuitStore.memory, ({ modify, peek }) => ({
-    peek,
-    modify: <A>(key: string, change: CircuitStore.Change<A>) =>
-      Effect.yieldNow().pipe(Effect.zipRight(modify(key, change)), Effect.zipLeft(Effect.yieldNow()))
-  }))
-)
-
-const stores = { "in memory": CircuitStore.layerMemory, "that takes its time": layerSlow }
+const stores = { "in memory": CircuitStore.layerMemory, "that takes its time": slowCircuits }
 
 for (const [what, store] of Object.entries(stores)) {
   describe(`with a store ${what}`, () => {

@@ -1,16 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import {
-  Cause,
-  Chunk,
-  Effect,
-  Exit,
-  Fiber,
-  Layer,
-  Logger,
-  LogLevel,
-  Stream,
-  TestClock
-} from "effect"
+import { Cause, Chunk, Effect, Exit, Fiber, Layer, Logger, LogLevel, Stream, TestClock } from "effect"
 import { Hedge, LlmError, LlmProvider, LlmRequest, Policy, StreamPart } from "perdure"
 import { InterruptAt } from "./support/interruptAt.ts"
 import { anthropic, failureOf, openAi, run, scripted } from "./support/provider.ts"
