@@ -106,6 +106,25 @@ for (const way of ["answer", "stream"] as const) {
         )
       })
 
+      it(`under a quota, ${where}, leaves the line to those behind it`, () => {
+        play((world) =>
+          Effect.gen(function*() {
+            const store = yield* QuotaStore.memory
+            const quota = yield* Effect.provideService(
+              Quota.make({ limits: [{ unit: "requests", amount: 1, per: "1 second", name: "one" }] }),
+              QuotaStore.QuotaStore,
+              isSlow ? { get: store.get, modify: slowly(store.modify) } : store
+            )
+            const service = under(world.provider(["answer"]), quota)
+            const rest = () => {
+              const { underWay, waiting } = world.run(quota.status(key))
+              assert.deepStrictEqual([underWay, waiting], [0, 0])
+            }
+            return { ...between(service, way), rest }
+          })
+        )
+      })
+
       it(`under a spend limit, ${where}, has spent what it was estimated to cost, what it has cost, or nothing`, () => {
         play((world) =>
           Effect.gen(function*() {
