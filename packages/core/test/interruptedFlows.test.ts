@@ -213,15 +213,13 @@ for (const way of ["answer", "stream"] as const) {
     }
   })
 
-  if (way === "answer") {
-  describe("E2: a call whose time is up at any moment leaves nothing behind", () => {
+  describe(`E2: ${way === "answer" ? "a call" : "a stream"} whose time is up at any moment leaves nothing behind`, () => {
     for (const [name, scene] of chosen({ ...limits, ...whole })) {
       it(`under ${name}`, () => {
         assert.notInclude(endsOf(scene, way, "late"), "interrupted")
       })
     }
   })
-  }
 }
 
 describe("E2: a stream that is cut after its first output leaves nothing behind", () => {
