@@ -40,6 +40,9 @@ const between = (service: LlmProvider.Service, way: Way): Scene => ({
   after: [call(service, way)]
 })
 
+/** One that comes when another is under way, and is the last. */
+const behind = (service: LlmProvider.Service, way: Way): Scene => ({ service, before: [call(service, way)] })
+
 const callers = { "by itself": alone, "in line": between } as const
 
 for (const way of ["answer", "stream"] as const) {
@@ -106,7 +109,10 @@ for (const way of ["answer", "stream"] as const) {
         )
       })
 
-      it(`under a quota, ${where}, leaves the line to those behind it`, () => {
+      it.each([
+        ["to those behind it", between],
+        ["with nobody behind it", behind]
+      ])(`under a quota, ${where}, leaves the line %s`, (_, callersOf) => {
         play((world) =>
           Effect.gen(function*() {
             const store = yield* QuotaStore.memory
@@ -120,7 +126,7 @@ for (const way of ["answer", "stream"] as const) {
               const { underWay, waiting } = world.run(quota.status(key))
               assert.deepStrictEqual([underWay, waiting], [0, 0])
             }
-            return { ...between(service, way), rest }
+            return { ...callersOf(service, way), rest }
           })
         )
       })

@@ -50,10 +50,9 @@ export const under = (
   }, [target, ...targets])
 }
 
-/** How many requests each provider has of twice as many calls at once, a while later and when all of them answer again. */
+/** How many requests each provider has of twice as many calls at once, when all of them answer again and are known to. */
 export const shares = (world: World, service: LlmProvider.Service): ReadonlyArray<number> => {
   world.mend()
-  world.run(Effect.sleep("1 minute"))
   const calls = world.open.map(() => call(service, "answer"))
   for (let round = 0; round < 3; round++) world.run(Effect.all(calls, { concurrency: "unbounded" }))
   const fibers = [...calls, ...calls].map((one) => world.start(one))
