@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import { nowOf } from "./internal/clock.ts"
+import { clockOf, nowOf } from "./internal/clock.ts"
 import { deadlineOf } from "./internal/deadline.ts"
 import { type AnyFiber, type Gate, type Leave, type Restore, settling } from "./internal/gate.ts"
 import { Line, type Verdict, Waiter } from "./internal/line.ts"
@@ -24,6 +24,7 @@ import * as Settings from "./internal/quotaOptions.ts"
 import type { Options } from "./internal/quotaOptions.ts"
 import { blockOf, toldBy, usedBy } from "./internal/quotaOutcome.ts"
 import { refuse } from "./internal/refuse.ts"
+import { after } from "./internal/timer.ts"
 import * as LlmError from "./LlmError.ts"
 import type * as Policy from "./Policy.ts"
 import { QuotaStore } from "./QuotaStore.ts"
@@ -235,10 +236,8 @@ const build = (store: Context.Tag.Service<typeof QuotaStore>, first: Settings.Ch
         if (taken.at >= waiter.latest) return exceeded(fiber, subject, { ...taken, never: undefined }, waiter.cost)
         if (at >= line.earliest) line.review(taken.state, at)
         const millis = Math.max(0, Math.min(taken.at, line.earliest) - clock(fiber))
-        return Effect.flatMap(
-          restore(Effect.raceFirst(Effect.sleep(Duration.millis(millis)), waiter.parked)),
-          () => again
-        )
+        const cancel = after(clockOf(fiber), millis, () => waiter.wake())
+        return Effect.flatMap(Effect.ensuring(restore(waiter.parked), Effect.sync(cancel)), () => again)
       })
     })
     return again

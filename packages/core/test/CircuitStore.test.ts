@@ -1,41 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Duration, Effect, Exit, Fiber, FiberId, Layer, Ref, Schedule, Scheduler, TestClock } from "effect"
+import { Deferred, Duration, Effect, Exit, Fiber, Ref, Schedule, TestClock } from "effect"
 import { CircuitBreaker, CircuitStore } from "perdure"
-import { down, halfOpen, ok, phaseOf, touchy, watching } from "./support/breaker.ts"
+import { down, halfOpen, ok, phaseOf, slowCircuits, touchy, watching } from "./support/breaker.ts"
+import { InterruptAt } from "./support/interruptAt.ts"
 import { failureOf } from "./support/provider.ts"
 
-/** A store that takes its time, as one that several processes share does. */
-const layerSlow = Layer.effect(
-  CircuitStore.CircuitStore,
-  Effect.map(CircuitStore.memory, ({ modify, peek }) => ({
-    peek,
-    modify: <A>(key: string, change: CircuitStore.Change<A>) =>
-      Effect.yieldNow().pipe(Effect.zipRight(modify(key, change)), Effect.zipLeft(Effect.yieldNow()))
-  }))
-)
-
-/** Interrupts a fiber before a given one of its operations. */
-class InterruptAt implements Scheduler.Scheduler {
-  private count = 0
-  private readonly tasks = new Scheduler.MixedScheduler(2048)
-  private readonly step: number
-  constructor(step: number) {
-    this.step = step
-  }
-  get reached(): boolean {
-    return this.count >= this.step
-  }
-  shouldYield(fiber: Fiber.RuntimeFiber<unknown, unknown>): number | false {
-    if (++this.count !== this.step) return false
-    fiber.unsafeInterruptAsFork(FiberId.none)
-    return 0
-  }
-  scheduleTask(task: () => void, priority: number): void {
-    this.tasks.scheduleTask(task, priority)
-  }
-}
-
-const stores = { "in memory": CircuitStore.layerMemory, "that takes its time": layerSlow }
+const stores = { "in memory": CircuitStore.layerMemory, "that takes its time": slowCircuits }
 
 for (const [what, store] of Object.entries(stores)) {
   describe(`with a store ${what}`, () => {
@@ -81,7 +51,7 @@ for (const [what, store] of Object.entries(stores)) {
             yield* breaker.reset("default")
             yield* Effect.exit(breaker(down))
             const interrupting = new InterruptAt(step)
-            const fiber = yield* Effect.fork(Effect.withScheduler(breaker(body), interrupting))
+            const fiber = yield* Effect.fork(interrupting.on(breaker(body)))
             const exit = yield* Fiber.await(fiber)
             reached = interrupting.reached
             const { phase, probing } = yield* breaker.state("default")

@@ -1,19 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import {
-  Cause,
-  Chunk,
-  Effect,
-  Exit,
-  Fiber,
-  FiberId,
-  Layer,
-  Logger,
-  LogLevel,
-  Scheduler,
-  Stream,
-  TestClock
-} from "effect"
+import { Cause, Chunk, Effect, Exit, Fiber, Layer, Logger, LogLevel, Stream, TestClock } from "effect"
 import { Hedge, LlmError, LlmProvider, LlmRequest, Policy, StreamPart } from "perdure"
+import { InterruptAt } from "./support/interruptAt.ts"
 import { anthropic, failureOf, openAi, run, scripted } from "./support/provider.ts"
 
 const text = (value: string) => StreamPart.TextDelta.make({ text: value })
@@ -107,28 +95,6 @@ describe("F6: a hedged stream", () => {
     }))
 })
 
-/** Interrupts a fiber, and not those that it starts, before a given one of all operations. */
-class InterruptAt implements Scheduler.Scheduler {
-  victim: Fiber.RuntimeFiber<unknown, unknown> | undefined
-  private count = 0
-  private readonly tasks = new Scheduler.MixedScheduler(2048)
-  private readonly step: number
-  constructor(step: number) {
-    this.step = step
-  }
-  get reached(): boolean {
-    return this.count >= this.step
-  }
-  shouldYield(): number | false {
-    if (++this.count !== this.step) return false
-    this.victim?.unsafeInterruptAsFork(FiberId.none)
-    return 0
-  }
-  scheduleTask(task: () => void, priority: number): void {
-    this.tasks.scheduleTask(task, priority)
-  }
-}
-
 describe("E2: a hedge that is interrupted", () => {
   it("at any moment leaves no try running and nothing open", async () => {
     const hedge = Effect.runSync(Hedge.make({ after: 0, most: 3 }))
@@ -168,13 +134,7 @@ describe("E2: a hedge that is interrupted", () => {
             }))
         )
       )
-      const fiber = Effect.runFork(
-        Effect.withFiberRuntime<void>((self) => {
-          scheduler.victim = self
-          return Effect.asVoid(effect)
-        }),
-        { scheduler }
-      )
+      const fiber = Effect.runFork(scheduler.on(Effect.asVoid(effect)))
       const exit = await Effect.runPromise(Fiber.await(fiber))
       if (Exit.isInterrupted(exit)) interrupted++
       else assert(Exit.isSuccess(exit), String(exit))

@@ -76,17 +76,21 @@ export const leaf = (
   return {
     generate: (request) => through([answering(request)], Effect.suspend(() => run.generate(request)), undefined),
     open: (request) =>
-      Effect.withFiberRuntime((fiber) => {
-        const call = live(fiber)
-        if (call === undefined) return outside
-        const progress = nothingYet()
-        const local = claimed(fiber)
-        const attempt = new Begun(about, { fiber, local, now: nowOf(fiber) }, call, request, progress)
-        forget(local)
-        const open = Effect.mapError(Effect.suspend(() => run.open(request, progress)), mark(request, local))
-        const opened = inOwnScope(call.whenCut === "buffer" ? Effect.flatMap(open, whole) : open, about.target, attempt)
-        return attempt.trace === undefined ? opened : attempt.trace.within(opened)
-      })
+      // What begins in this region ends, whenever its time is up.
+      Effect.uninterruptibleMask((restore) =>
+        Effect.withFiberRuntime((fiber) => {
+          const call = live(fiber)
+          if (call === undefined) return outside
+          const progress = nothingYet()
+          const local = claimed(fiber)
+          const attempt = new Begun(about, { fiber, local, now: nowOf(fiber) }, call, request, progress)
+          forget(local)
+          const open = Effect.mapError(Effect.suspend(() => run.open(request, progress)), mark(request, local))
+          const all = restore(call.whenCut === "buffer" ? Effect.flatMap(open, whole) : open)
+          const opened = inOwnScope(all, about.target, attempt)
+          return attempt.trace === undefined ? opened : attempt.trace.within(opened)
+        })
+      )
   }
 }
 
@@ -196,41 +200,39 @@ const usageIn = (cause: Cause.Cause<LlmError.LlmError>): Usage | undefined => {
 
 /**
  * Opens a stream in a scope of its own, so that a failed attempt lets go of its socket at once and not only when the
- * whole call ends, and tells how the stream ends.
+ * whole call ends, and tells how the stream ends. It runs uninterruptibly; what it opens need not.
  */
 const inOwnScope = (
   open: Effect.Effect<OpenedStream, LlmError.LlmError, Scope.Scope>,
   target: Target,
   attempt: Begun
 ): Effect.Effect<OpenedStream, LlmError.LlmError, Scope.Scope> =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(
-      Effect.scope,
-      (outer) =>
-        Effect.flatMap(Scope.fork(outer, ExecutionStrategy.sequential), (scope) =>
-          Effect.matchCauseEffect(restore(Scope.extend(open, scope)), {
-            onFailure: (cause) => {
-              attempt.end(outcomeOfCause(cause), { usage: usageIn(cause) })
-              return Effect.zipRight(Scope.close(scope, Exit.failCause(cause)), Effect.failCause(cause))
-            },
-            onSuccess: (opened) => {
-              attempt.opened()
-              const told = opened.onEnd((ended) => {
-                if (ended._tag === "Answered") {
-                  attempt.end({ _tag: "Answered", model: ended.model ?? target.model }, ended)
-                  return Effect.void
-                }
-                attempt.end(outcomeOf(ended), ended._tag === "Died" ? {} : { usage: ended.usage })
-                // A connection that failed is closed now, not when whoever takes over has finished.
-                return ended._tag === "Interrupted" ? Effect.void : Scope.close(scope, Exit.void)
-              })
-              const left = Effect.suspend(() =>
-                opened.end({ _tag: "Interrupted", streamed: true, usage: opened.usage() })
-              )
-              return Effect.zipRight(Effect.zipRight(told, Scope.addFinalizer(scope, left)), Effect.succeed(opened))
-            }
-          }))
-    )
+  Effect.flatMap(
+    Effect.scope,
+    (outer) =>
+      Effect.flatMap(Scope.fork(outer, ExecutionStrategy.sequential), (scope) =>
+        Effect.matchCauseEffect(Scope.extend(open, scope), {
+          onFailure: (cause) => {
+            attempt.end(outcomeOfCause(cause), { usage: usageIn(cause) })
+            return Effect.zipRight(Scope.close(scope, Exit.failCause(cause)), Effect.failCause(cause))
+          },
+          onSuccess: (opened) => {
+            attempt.opened()
+            const told = opened.onEnd((ended) => {
+              if (ended._tag === "Answered") {
+                attempt.end({ _tag: "Answered", model: ended.model ?? target.model }, ended)
+                return Effect.void
+              }
+              attempt.end(outcomeOf(ended), ended._tag === "Died" ? {} : { usage: ended.usage })
+              // A connection that failed is closed now, not when whoever takes over has finished.
+              return ended._tag === "Interrupted" ? Effect.void : Scope.close(scope, Exit.void)
+            })
+            const left = Effect.suspend(() =>
+              opened.end({ _tag: "Interrupted", streamed: true, usage: opened.usage() })
+            )
+            return Effect.zipRight(Effect.zipRight(told, Scope.addFinalizer(scope, left)), Effect.succeed(opened))
+          }
+        }))
   )
 
 const outcomeOf = (ended: Exclude<Ended, { _tag: "Answered" }>): Outcome => {

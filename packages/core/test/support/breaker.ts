@@ -1,10 +1,20 @@
 /** Circuit breakers for tests, the calls that they guard, and what is to be seen of them. */
-import { Effect, Ref, Stream, TestClock } from "effect"
-import { CircuitBreaker } from "perdure"
+import { Effect, Layer, Ref, Stream, TestClock } from "effect"
+import { CircuitBreaker, CircuitStore } from "perdure"
 import { unavailable } from "./provider.ts"
 
 export const ok = Effect.succeed("ok")
 export const down = Effect.fail(unavailable())
+
+/** A store that takes its time, as one that several processes share does. */
+export const slowCircuits = Layer.effect(
+  CircuitStore.CircuitStore,
+  Effect.map(CircuitStore.memory, ({ modify, peek }) => ({
+    peek,
+    modify: <A>(key: string, change: CircuitStore.Change<A>) =>
+      Effect.yieldNow().pipe(Effect.zipRight(modify(key, change)), Effect.zipLeft(Effect.yieldNow()))
+  }))
+)
 
 /** A breaker that opens at the first failure, for 10 s. */
 export const touchy = (options: CircuitBreaker.Options = {}) =>
