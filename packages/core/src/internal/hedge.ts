@@ -25,7 +25,8 @@ export const observe = (samples: Samples, millis: number): Samples => {
 /** The least sample that so many percent are not above; nothing as long as there are too few. */
 export const percentile = ({ values }: Samples, percent: number, atLeast: number): number | undefined => {
   if (values.length === 0 || values.length < atLeast) return undefined
-  const sorted = values.toSorted((a, b) => a - b)
+  // Of numbers alone, which are sorted in less than half the time.
+  const sorted = new Float64Array(values).toSorted()
   return sorted[Math.max(0, Math.ceil(sorted.length * percent / 100) - 1)]
 }
 
