@@ -16,6 +16,11 @@ export class InterruptAt implements Scheduler.Scheduler {
     this.turns = turns
   }
 
+  /** How many moments there were. */
+  get passed(): number {
+    return this.count
+  }
+
   /** Whether it came to that before the fiber had ended. */
   get reached(): boolean {
     return this.count >= this.step

@@ -95,6 +95,12 @@ export class World {
     })
   }
 
+  /** Time passes, and lets everybody run whose time has come. */
+  advance(millis: number): void {
+    this.wait(millis)
+    this.settle()
+  }
+
   /** Time passes; nobody has had a turn yet. */
   private wait(millis: number): void {
     this.now += millis
@@ -111,7 +117,8 @@ export class World {
 
   /** Lets everybody run who can. */
   settle(): void {
-    for (let task = this.tasks.shift(); task !== undefined; task = this.tasks.shift()) task()
+    for (let at = 0; at < this.tasks.length; at++) this.tasks[at]!()
+    this.tasks.length = 0
   }
 
   /** Lets happen what happens until a fiber has ended, and moves the time on only when nobody can do anything before. */
