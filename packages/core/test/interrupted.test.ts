@@ -6,6 +6,7 @@ import {
   BudgetStore,
   Bulkhead,
   CircuitBreaker,
+  type LlmError,
   type LlmProvider,
   ModelPrices,
   Policy,
@@ -16,8 +17,8 @@ import {
   SpendStore
 } from "perdure"
 import { slowCircuits } from "./support/breaker.ts"
-import { atEveryMoment, call, estimate, type Scene, under, type Way } from "./support/everyMoment.ts"
-import { unavailable } from "./support/provider.ts"
+import { atEveryMoment, call, estimate, request, type Scene, under } from "./support/everyMoment.ts"
+import { openAi, unavailable } from "./support/provider.ts"
 import { type Outcome, usage, type World } from "./support/world.ts"
 
 const key = "openai/gpt-4o"
@@ -30,18 +31,24 @@ type Modify<S> = <A>(key: string, f: (state: S | undefined) => readonly [A, S]) 
 const slowly = <S>(modify: Modify<S>): Modify<S> => (key, f) =>
   Effect.zipRight(Effect.yieldNow(), Effect.zipLeft(modify(key, f), Effect.yieldNow()))
 
-/** One call alone. */
-const alone = (service: LlmProvider.Service): Scene => ({ service })
+/** Somebody else's call, which takes a tenth of a second. */
+const another = (policy: Policy.Policy<unknown, LlmError.LlmError>) =>
+  policy(Effect.sleep("100 millis"), { target: openAi, request, kind: "generate" })
 
-/** One that comes when another is under way, and has a third behind it. */
-const between = (service: LlmProvider.Service, way: Way): Scene => ({
-  service,
-  before: [call(service, way)],
-  after: [call(service, way)]
-})
+/** One call alone. */
+const alone = (service: LlmProvider.Service, _: Policy.Policy<unknown, LlmError.LlmError>): Scene => ({ service })
 
 /** One that comes when another is under way, and is the last. */
-const behind = (service: LlmProvider.Service, way: Way): Scene => ({ service, before: [call(service, way)] })
+const behind = (service: LlmProvider.Service, policy: Policy.Policy<unknown, LlmError.LlmError>): Scene => ({
+  service,
+  before: [another(policy)]
+})
+
+/** One that comes when another is under way, and has a third behind it. */
+const between = (service: LlmProvider.Service, policy: Policy.Policy<unknown, LlmError.LlmError>): Scene => ({
+  ...behind(service, policy),
+  after: [another(policy)]
+})
 
 const callers = { "by itself": alone, "in line": between } as const
 
@@ -62,7 +69,7 @@ for (const way of ["answer", "stream"] as const) {
             const service = under(world.provider(["answer"]), bulkhead)
             const rest = () =>
               assert.deepStrictEqual(world.run(bulkhead.state(key)), { inFlight: 0, waiting: 0, limit: 1 })
-            return { ...callersOf(service, way), rest }
+            return { ...callersOf(service, bulkhead), rest }
           })
         )
       })
@@ -74,7 +81,7 @@ for (const way of ["answer", "stream"] as const) {
             const service = under(world.provider(["answer"]), bulkhead)
             const rest = () =>
               assert.deepStrictEqual(world.run(bulkhead.state(key)), { inFlight: 0, waiting: 0, limit: 1 })
-            return { ...callersOf(service, way), rest }
+            return { ...callersOf(service, bulkhead), rest }
           })
         )
       })
@@ -104,7 +111,7 @@ for (const way of ["answer", "stream"] as const) {
               if (requests === 0) return assert.deepStrictEqual([tokens, world.asked], [0, 0])
               assert.include([estimate, ...world.asked > 0 ? [used] : []], tokens)
             }
-            return { ...alone(service), rest }
+            return { service, rest }
           })
         )
       })
@@ -126,7 +133,7 @@ for (const way of ["answer", "stream"] as const) {
               const { underWay, waiting } = world.run(quota.status(key))
               assert.deepStrictEqual([underWay, waiting], [0, 0])
             }
-            return { ...callersOf(service, way), rest }
+            return { ...callersOf(service, quota), rest }
           })
         )
       })
@@ -149,7 +156,7 @@ for (const way of ["answer", "stream"] as const) {
               if (end === "answered") return assert.strictEqual(spent, used)
               assert.include(world.asked > 0 ? [estimate, used] : [0, estimate], spent)
             }
-            return { ...alone(service), rest }
+            return { service, rest }
           })
         )
       })
@@ -171,7 +178,7 @@ for (const way of ["answer", "stream"] as const) {
               const { target } = world.run(budget.balance(key))
               assert.include(world.asked === 0 ? [10] : world.asked > 1 ? [9] : [9, 10], target)
             }
-            return { ...alone(service), rest }
+            return { service, rest }
           })
         )
       })
@@ -211,7 +218,7 @@ for (const way of ["answer", "stream"] as const) {
                 if (options.probes === 2) return assert.strictEqual(phase, "halfOpen")
                 assert.include(end === "answered" ? ["closed"] : ["closed", "halfOpen"], phase)
               }
-              return { ...alone(service), rest }
+              return { service, rest }
             })
           )
         })

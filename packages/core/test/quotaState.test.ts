@@ -2,79 +2,9 @@ import { assert, describe, expect, it } from "@effect/vitest"
 import * as fc from "effect/FastCheck"
 import * as Quota from "../src/internal/quota.ts"
 import { observe } from "../src/internal/quotaLearning.ts"
+import { cost, limitOf, Model, none, settingsOf, specs } from "./support/quotaModel.ts"
 
 const runs = { numRuns: 10_000 }
-
-const limitOf = (
-  unit: Quota.Unit,
-  amount: number,
-  span: number,
-  burst = amount,
-  name = `${unit} per ${span}`
-): Quota.Rate => {
-  const rate = Quota.rate(name, unit, amount, span, burst)
-  if (rate === undefined) throw new Error("no such limit")
-  return rate
-}
-
-const cost = (input: number, output: number): Quota.Cost => ({
-  requests: 1,
-  tokens: input + output,
-  inputTokens: input,
-  outputTokens: output
-})
-
-const none: Quota.Cost = { requests: 0, tokens: 0, inputTokens: 0, outputTokens: 0 }
-
-/** A token bucket in whole numbers of any size: what is left, refilled at every step. */
-class Model {
-  private left: bigint
-  private at = 0n
-  readonly unit: Quota.Unit
-  private readonly amount: bigint
-  private readonly span: bigint
-  private readonly most: bigint
-  constructor(unit: Quota.Unit, amount: number, span: number, burst: number) {
-    this.unit = unit
-    this.amount = BigInt(amount)
-    this.span = BigInt(span)
-    this.most = BigInt(burst) * this.span
-    this.left = this.most
-  }
-  private refill(now: number): void {
-    const full = this.left + this.amount * (BigInt(now) - this.at)
-    this.left = full > this.most ? this.most : full
-    this.at = BigInt(now)
-  }
-  has(cost: Quota.Cost, now: number): boolean {
-    const full = this.left + this.amount * (BigInt(now) - this.at)
-    return (full > this.most ? this.most : full) >= BigInt(cost[this.unit]) * this.span || cost[this.unit] === 0
-  }
-  take(cost: Quota.Cost, now: number): void {
-    this.refill(now)
-    this.left -= BigInt(cost[this.unit]) * this.span
-  }
-  giveBack(units: number, now: number): void {
-    this.refill(now)
-    const more = this.left + BigInt(units) * this.span
-    this.left = more > this.most ? this.most : more
-  }
-}
-
-interface Spec {
-  readonly unit: Quota.Unit
-  readonly amount: number
-  readonly span: number
-  readonly burst: number
-}
-
-const spec: fc.Arbitrary<Spec> = fc.record({
-  unit: fc.constantFrom(...Quota.units),
-  amount: fc.integer({ min: 1, max: 5000 }),
-  span: fc.oneof(fc.constantFrom(1000, 60_000, 86_400_000), fc.integer({ min: 1, max: 100_000 })),
-  burst: fc.integer({ min: 1, max: 5000 })
-})
-const specs = fc.array(spec, { minLength: 1, maxLength: 4 })
 
 type Event =
   | { readonly _tag: "Take"; readonly input: number; readonly output: number }
@@ -96,9 +26,6 @@ const event: fc.Arbitrary<Event> = fc.oneof(
   }
 )
 const events = fc.array(event, { maxLength: 40 })
-
-const settingsOf = (all: ReadonlyArray<Spec>, learn: Quota.Settings["learn"] = "never") =>
-  Quota.settings(all.map(({ amount, burst, span, unit }, i) => limitOf(unit, amount, span, burst, `limit ${i}`)), learn)
 
 describe("a quota's state", () => {
   it("Q1: gives and refuses what a token bucket does, and names the very millisecond of the next permit", () => {
