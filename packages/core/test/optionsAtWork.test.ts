@@ -62,7 +62,8 @@ describe("Hedge", () => {
       for (const [failure, with_, without] of [[bad, 2, 1], [unavailable(), 1, 2]] as const) {
         for (const [options, calls] of [[{ classify }, with_], [{}, without]] as const) {
           const provider = scripted([failure, answer("hi")])
-          const { exit } = yield* run(provider.service.generate(ask).pipe(Hedge.make({ after: "1 hour", ...options })))
+          const hedge = yield* Hedge.make({ after: "1 hour", ...options })
+          const { exit } = yield* run(provider.service.generate(ask).pipe(hedge))
           assert.strictEqual(provider.calls.length, calls)
           assert.strictEqual(Exit.isSuccess(exit), calls === 2)
         }
@@ -121,17 +122,17 @@ describe("Bulkhead.adaptive({ overloads })", () => {
 describe("Bulkhead.layerAdaptive", () => {
   it.effect("is a bulkhead that finds its limit, with its options", () =>
     Effect.gen(function*() {
-      const bulkhead = yield* Bulkhead.Bulkhead
+      const bulkhead = yield* Bulkhead.AdaptiveBulkhead
       assert.strictEqual(yield* bulkhead.limit, 40)
       yield* TestClock.adjust("1 millis")
       yield* Effect.exit(bulkhead(Effect.fail(new LlmError.Overloaded(openAi))))
       assert.strictEqual(yield* bulkhead.limit, 20)
-      assert.strictEqual(yield* Effect.flatMap(Bulkhead.Bulkhead, ({ limit }) => limit), 20)
+      assert.strictEqual(yield* Effect.flatMap(Bulkhead.AdaptiveBulkhead, ({ limit }) => limit), 20)
     }).pipe(Effect.provide(Bulkhead.layerAdaptive({ initial: 40, backoff: 0.5 }))))
 
   it.effect("shares nothing with another one", () =>
     Effect.gen(function*() {
-      const one = Effect.provide(Bulkhead.Bulkhead, Layer.fresh(Bulkhead.layerAdaptive({ initial: 4, min: 1 })))
+      const one = Effect.provide(Bulkhead.AdaptiveBulkhead, Layer.fresh(Bulkhead.layerAdaptive({ initial: 4, min: 1 })))
       const [first, second] = yield* Effect.all([one, one])
       yield* TestClock.adjust("1 millis")
       yield* Effect.exit(first(Effect.fail(new LlmError.Overloaded(openAi))))
