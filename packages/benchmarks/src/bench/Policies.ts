@@ -155,7 +155,7 @@ export const run = async (effort: Measure.Effort): Promise<ReadonlyArray<Report.
     about:
       "Around an operation that resolves at once. The upper rows run in one fiber, the lower ones make a promise for " +
       "each call. Those that name a provider write a receipt and metrics as well. A promise is a fiber of its own, and the " +
-      "first policy on a fiber gives it its own values: of what a promise pays for policies, more than half is that and " +
+      "first policy on a fiber gives it its own values: of what a promise pays for policies, about half is that and " +
       "the turns of the runtime around it.",
     columns: ["", "µs a call", "bytes a call"],
     rows: all.map(({ name }) => [
