@@ -14,7 +14,7 @@ import { nowOf } from "./internal/clock.ts"
 import { collect } from "./internal/collect.ts"
 import * as Health from "./internal/health.ts"
 import { Members } from "./internal/members.ts"
-import { fromRaw, planOf, targetsOf } from "./internal/provider.ts"
+import { fromRaw, isGuess, planOf, targetsOf } from "./internal/provider.ts"
 import type { LlmError, TargetError } from "./LlmError.ts"
 import { LlmProvider, type Service, type TargetInfo } from "./LlmProvider.ts"
 import * as Check from "./Options.ts"
@@ -286,7 +286,7 @@ export const make = (services: readonly [Service, ...Array<Service>], options: O
       },
       [...targetsOf(head), ...tail.flatMap(targetsOf)],
       // Whoever is asked first by chance or by speed was the one that the call was meant for.
-      () => members.order !== "given",
+      () => members.order !== "given" || isGuess(head),
       {
         _tag: "Choice",
         step: () => ({ name: "fallback", settings: words(members.plan.settings) }),

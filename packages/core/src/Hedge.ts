@@ -15,7 +15,7 @@ import { collect } from "./internal/collect.ts"
 import type { AnyFiber } from "./internal/gate.ts"
 import * as Internal from "./internal/hedge.ts"
 import * as Pipeline from "./internal/pipeline.ts"
-import { fromRaw, planOf, type Raw, rawOf, targetsOf } from "./internal/provider.ts"
+import { fromRaw, isGuess, planOf, type Raw, rawOf, targetsOf } from "./internal/provider.ts"
 import * as Race from "./internal/race.ts"
 import * as Remembered from "./internal/remembered.ts"
 import * as LlmError from "./LlmError.ts"
@@ -341,7 +341,7 @@ const over = (
       open: (request) => run({ target, request, kind: "open" }, (raw) => raw.open(request))
     },
     [target, ...others, ...rest.flatMap(targetsOf)],
-    undefined,
+    () => isGuess(first),
     {
       _tag: "Choice",
       step: () => limited.step,

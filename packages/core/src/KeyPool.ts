@@ -20,7 +20,7 @@ import type { AnyFiber } from "./internal/gate.ts"
 import * as Keys from "./internal/keys.ts"
 import type { Ended } from "./internal/opened.ts"
 import { type Kind, Pace, Timed } from "./internal/pace.ts"
-import { fromRaw, planOf, type Raw, rawOf, targetsOf } from "./internal/provider.ts"
+import { fromRaw, isGuess, planOf, type Raw, rawOf, targetsOf } from "./internal/provider.ts"
 import { refuse } from "./internal/refuse.ts"
 import * as Remembered from "./internal/remembered.ts"
 import * as Selection from "./internal/selection.ts"
@@ -321,11 +321,11 @@ export const make = (keys: readonly [Key, ...Array<Key>], options: Options = {})
   }))
 
   /** The keys in the order in which this call asks them. */
-  const inOrder = (kind: Kind, u: number, now: number): ReadonlyArray<Slot> => {
+  const inOrder = ({ order }: Checked, kind: Kind, u: number, now: number): ReadonlyArray<Slot> => {
     const start = known.turn % slots.length
     known.turn = start + 1
     const facts = () => slots.map(({ pace, weight }) => pace.facts(weight, kind, now))
-    return indexes(settings.order, start, u, facts).flatMap((i) => slots[i] ?? [])
+    return indexes(order, start, u, facts).flatMap((i) => slots[i] ?? [])
   }
 
   const indexes = (
@@ -347,7 +347,7 @@ export const make = (keys: readonly [Key, ...Array<Key>], options: Options = {})
   }
 
   /** Asks with one key. */
-  const use = <A, R>(fiber: AnyFiber, slot: Slot, kind: Kind, ask: Ask<A, R>) =>
+  const use = <A, R>(fiber: AnyFiber, slot: Slot, kind: Kind, ask: Ask<A, R>, settings: Checked) =>
     asking(ask(slot.raw), { key: slot.label }, (now) => {
       // A stream ends when the fiber has left the call.
       const call = live(fiber)
@@ -360,17 +360,22 @@ export const make = (keys: readonly [Key, ...Array<Key>], options: Options = {})
     rest: ReadonlyArray<Slot>,
     kind: Kind,
     ask: Ask<A, R>,
+    settings: Checked,
     before: LlmError | undefined
   ): Effect.Effect<A, LlmError, R> => {
     const now = nowOf(fiber)
     const slot = rest.find((slot) => Keys.backAt(known.pool, slot, now) <= now)
-    if (slot === undefined) return before === undefined ? none(fiber, rest, kind, ask, now) : Effect.fail(before)
-    return Effect.catchAll(use(fiber, slot, kind, ask), (failure) => {
+    if (slot === undefined) {
+      return before === undefined
+        ? none(fiber, rest, kind, ask, settings, now)
+        : Effect.fail(before)
+    }
+    return Effect.catchAll(use(fiber, slot, kind, ask, settings), (failure) => {
       const all = before === undefined ? failure : both(before, failure)
       const { domainToo, lacks, next } = Keys.after(settings.classify(failure))
       if (!next) return Effect.fail(all)
       const left = rest.filter((other) => other !== slot && !(domainToo && other.domain === slot.domain))
-      const others = round(fiber, left, kind, ask, all)
+      const others = round(fiber, left, kind, ask, settings, all)
       return lacks
         ? Effect.map(others, (answer) => {
           const before = known.pool
@@ -390,21 +395,24 @@ export const make = (keys: readonly [Key, ...Array<Key>], options: Options = {})
     rest: ReadonlyArray<Slot>,
     kind: Kind,
     ask: Ask<A, R>,
+    settings: Checked,
     now: number
   ): Effect.Effect<A, LlmError, R> => {
     const [first, ...others] = rest
     if (first === undefined) return Effect.dieMessage("a pool has at least one key")
     const backAt = (slot: Slot) => Keys.backAt(known.pool, slot, now)
     const soonest = others.reduce((best, slot) => backAt(slot) < backAt(best) ? slot : best, first)
-    if (settings.lastResort === "soonest") return use(fiber, soonest, kind, ask)
+    if (settings.lastResort === "soonest") return use(fiber, soonest, kind, ask, settings)
     const retryAfter = Duration.millis(backAt(soonest) - now)
     return refuse(fiber, refusal(NoHealthyKey, { provider, model, keys: slots.length, retryAfter }))
   }
 
   const run = <A, R>(kind: Kind, ask: Ask<A, R>): Effect.Effect<A, LlmError, R> =>
     Effect.withFiberRuntime<A, LlmError, R>((fiber) => {
-      const begin = (u: number) => round(fiber, inOrder(kind, u, nowOf(fiber)), kind, ask, undefined)
-      return settings.order === "weighted" ? Effect.flatMap(Random.next, begin) : begin(0)
+      // A call ends by the options that it began with.
+      const own = settings
+      const begin = (u: number) => round(fiber, inOrder(own, kind, u, nowOf(fiber)), kind, ask, own, undefined)
+      return own.order === "weighted" ? Effect.flatMap(Random.next, begin) : begin(0)
     })
 
   return Object.assign(
@@ -414,7 +422,7 @@ export const make = (keys: readonly [Key, ...Array<Key>], options: Options = {})
         open: (request) => run<Opened, Scope.Scope>("open", (raw) => raw.open(request))
       },
       targets,
-      undefined,
+      () => isGuess(keys[0].service),
       {
         _tag: "Choice",
         step: () => ({ name: "key pool", settings: words(settings) }),

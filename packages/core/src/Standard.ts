@@ -166,7 +166,10 @@ export interface Service<O extends Options = Options> extends Policy.Policy<LlmE
  * @category models
  */
 export type Part<O, K extends keyof Options, S, Off = false> = K extends keyof O
-  ? [O[K]] extends [Off] ? undefined : [Extract<O[K], Off>] extends [never] ? S : S | undefined
+  ? [unknown] extends [O[K]] ? S | undefined
+  : [O[K]] extends [Off] ? undefined :
+  [Extract<O[K], Off>] extends [never] ? S
+  : S | undefined
   : undefined extends Off ? undefined
   : S
 
@@ -178,7 +181,9 @@ export type Part<O, K extends keyof Options, S, Off = false> = K extends keyof O
  */
 export type Reconfigured<O> = {
   readonly [K in keyof Options]?: K extends keyof O ?
-    [O[K]] extends [false] ? false | undefined : Options[K] | undefined
+    [O[K]] extends [K extends "quota" ? false | undefined : false]
+      ? [unknown] extends [O[K]] ? Options[K] | undefined : false | undefined
+    : Options[K] | undefined
     : K extends "quota" ? false | undefined
     : Options[K] | undefined
 }
@@ -249,7 +254,7 @@ export const layer = <const L extends readonly [ProviderLayer, ...Array<Provider
   const made = build(options)
   // The chain is made with the layer; what it would refuse is refused now.
   Fallback.layer(providers, options.fallback)
-  return Layer.unwrapEffect(Effect.map(made, (standard) => around(providers, standard, options)))
+  return Layer.unwrapEffect(Effect.map(made, (standard) => Layer.map(around(providers, standard, options), alone)))
 }
 
 const around = <const L extends readonly [ProviderLayer, ...Array<ProviderLayer>]>(
@@ -268,6 +273,9 @@ const around = <const L extends readonly [ProviderLayer, ...Array<ProviderLayer>
 }
 
 type Built = Effect.Effect.Success<ReturnType<typeof build>>
+
+/** The provider without its fallback, which is nobody else's to change. */
+const alone = Context.pick(LlmProvider.LlmProvider)
 
 /**
  * {@link layer} with the options of a reference, now and whenever they change. What the policies and the fallback know is
@@ -308,7 +316,7 @@ export const layerFollowing = <const L extends readonly [ProviderLayer, ...Array
               const changes = [chain.reconfigure(options.fallback ?? {}), standard.reconfigure(options)]
               return Effect.all(changes, { discard: true })
             }
-            return Layer.scopedContext(Effect.as(Policy.follow({ reconfigure }, reference), context))
+            return Layer.scopedContext(Effect.as(Policy.follow({ reconfigure }, reference), alone(context)))
           }))
     )
   )

@@ -120,6 +120,20 @@ describe("other options for a key pool", () => {
       assert.strictEqual((yield* pool.generate(ask)).text, "hi")
     }))
 
+  it.effect("a call that is under way goes on to other keys by those that it began with", () =>
+    Effect.gen(function*() {
+      const first = scripted([Effect.delay(Effect.fail(refused), "1 second")])
+      const second = scripted([answer("hi")])
+      const pool = KeyPool.make([{ label: "a", service: first.service }, { label: "b", service: second.service }])
+      const fiber = yield* Effect.zipLeft(Effect.fork(Effect.exit(pool.generate(ask))), settled)
+      yield* pool.reconfigure({
+        classify: Disposition.override({ Unauthenticated: { next: "stop", blame: "request" } })
+      })
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual((yield* fiber)._tag, "Success")
+      assert.strictEqual(second.calls.length, 1)
+    }))
+
   it.effect("change what a call does that was put together before and is run after", () =>
     Effect.gen(function*() {
       const [a, b] = ["a", "b"].map((label) => ({ label, service: scripted([answer(label)]).service }))

@@ -108,6 +108,12 @@ describe("Standard.reconfigure", () => {
       assert.include(Policy.describe(adaptive), `3 to ${Bulkhead.defaults.max} at once`)
     }))
 
+  it("E1: refuses a deadline that is no duration as such, before anything is made of it", () => {
+    for (const deadline of ["1e3 millis", "soon millis"] as ReadonlyArray<any>) {
+      assert.include(refused(() => Policy.standard({ deadline })), "Deadline.make")
+    }
+  })
+
   it.effect("E1: leaves out what was left out when it was made, as its refusal is in no type", () =>
     Effect.gen(function*() {
       const policy = yield* Policy.standard({ breaker: false })
@@ -165,13 +171,17 @@ describe("Standard.reconfigure", () => {
       for (let i = 0; i < 9; i++) yield* Effect.yieldNow()
       assert.strictEqual(yield* elapsed, 0)
       assert.include(LlmProvider.describe(provider), "fallback  weighted 0:1")
+      const context = yield* Layer.build(Standard.layerFollowing([first.layer, second.layer], options))
+      assert.deepStrictEqual([...context.unsafeMap.keys()], [LlmProvider.LlmProvider.key])
     }))
 
   it("has the parts that there are, in its type", () => {
     const types = (options: Standard.Options) => ({
       all: Policy.standard({ quota: {} }),
       none: Policy.standard({ breaker: false, budget: false, bulkhead: false }),
-      maybe: Policy.standard(options)
+      maybe: Policy.standard(options),
+      unknown: Policy.standard({ breaker: options as any }),
+      undefined: Policy.standard({ quota: undefined })
     })
     type Made<K extends keyof ReturnType<typeof types>> = Effect.Effect.Success<ReturnType<typeof types>[K]>
     expectTypeOf<Made<"all">["quota"]>().toEqualTypeOf<Quota.Service>()
@@ -179,6 +189,9 @@ describe("Standard.reconfigure", () => {
     expectTypeOf<Made<"none">["quota"]>().toEqualTypeOf<undefined>()
     expectTypeOf<Made<"none">["breaker"]>().toEqualTypeOf<undefined>()
     expectTypeOf<Made<"none">["bulkhead"]>().toEqualTypeOf<undefined>()
+    expectTypeOf<Made<"unknown">["breaker"]>().toEqualTypeOf<CircuitBreaker.Service | undefined>()
+    expectTypeOf<Made<"undefined">["quota"]>().toEqualTypeOf<undefined>()
+    expectTypeOf<Parameters<Made<"undefined">["reconfigure"]>[0]["quota"]>().toEqualTypeOf<false | undefined>()
     expectTypeOf<Made<"maybe">["budget"]>().toEqualTypeOf<Budget.Service | undefined>()
     expectTypeOf<Made<"maybe">["quota"]>().toEqualTypeOf<Quota.Service | undefined>()
   })

@@ -1,7 +1,7 @@
 /** What a provider is made of, in words; and whom a call is meant for when that is left to chance. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Random } from "effect"
-import { Bulkhead, Fallback, Hedge, KeyPool, LlmProvider, Policy, Retry } from "perdure"
+import { Bulkhead, Fallback, Hedge, KeyPool, LlmProvider, LlmRequest, Policy, Retry } from "perdure"
 import { answer, anthropic, scripted } from "./support/provider.ts"
 
 const one = scripted([answer("hi")]).layer
@@ -75,6 +75,26 @@ describe("LlmProvider.describe", () => {
     Effect.gen(function*() {
       const service = yield* Effect.provide(LlmProvider.LlmProvider, LlmProvider.withPolicy(one, retry))
       assert.strictEqual(LlmProvider.describe({ ...service }), "openai/gpt-4o")
+    }))
+})
+
+describe("a chain, a hedge and a pool", () => {
+  it.effect("O1: leave a call meant for whom their first asks first, where that is not known before", () =>
+    Effect.gen(function*() {
+      const [a, b] = [scripted([answer("a")]).service, scripted([answer("b", anthropic)], anthropic).service]
+      const chance = Fallback.make([a, b], { order: "weighted", weights: [0, 1] })
+      const { targets: _, ...byHand } = { ...b }
+      const all = [
+        Fallback.make([chance, a]),
+        Hedge.services([chance, a]),
+        KeyPool.make([{ label: "one", service: chance }]),
+        Fallback.make([byHand]),
+        KeyPool.make([{ label: "one", service: byHand }])
+      ]
+      for (const service of all) {
+        const { receipt: { fallback, requested } } = yield* service.generate(LlmRequest.make("hi"))
+        assert.deepStrictEqual([requested.provider, fallback], ["anthropic", false])
+      }
     }))
 })
 

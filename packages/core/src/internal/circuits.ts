@@ -214,19 +214,19 @@ export const make = (
     if (circuit.pass?.generation !== generation) {
       const { place } = circuit
       const admitted = { circuit: circuit.circuit, place, generation, subject: undefined, at: undefined }
-      circuit.pass = { generation, leave: passed(circuit, leave(admitted)) }
+      circuit.pass = { generation, leave: passed(circuit, generation, leave(admitted)) }
     }
     return circuit.pass.leave
   }
 
   /** Of a target that has not failed lately an answer says nothing new. */
-  const passed = (circuit: Circuit, leave: Leave): Leave => (exit, leaving) => {
+  const passed = (circuit: Circuit, generation: number, leave: Leave): Leave => (exit, leaving) => {
     if (Exit.isFailure(exit) || exit.value instanceof OpenedStream) return leave(exit, leaving)
     const state = stateOf(circuit.place)
     if (state === circuit.calm) return exit
     const left = leave(exit, leaving)
-    // It was settled at once, and nothing has come of it.
-    if (left === exit && stateOf(circuit.place) === state) circuit.calm = state
+    // It was settled at once, and nothing has come of it. One of another generation says nothing of this one's.
+    if (left === exit && state.generation === generation && stateOf(circuit.place) === state) circuit.calm = state
     return left
   }
 

@@ -87,18 +87,17 @@ export interface Replaceable<In, Out> {
   readonly replace: (by: Policy<In, Out>) => void
 }
 
-/** The most gates that a policy has which can be replaced: the track of its calls, and its own. */
-const most = 2
-
-/** Whoever is inside already is let out by the one that let it in. */
+/** Whoever is inside already is let out by the one that let it in. What is put in place has no more gates than the first. */
 export const replaceable = <In, Out>(first: Policy<In, Out>): Replaceable<In, Out> => {
   let current = first
   let gates = gatesOf(first)
-  const places = Array.from({ length: most }, (_, at) => gate((passing) => gates[at]?.(passing) ?? stay))
+  const places = gates.map((_, at) => gate((passing) => gates[at]?.(passing) ?? stay))
   return {
     policy: policy(() => current.steps, places),
     replace: (by) => {
-      gates = gatesOf(by)
+      const next = gatesOf(by)
+      if (next.length > places.length) throw new Error("there is no place for so many gates")
+      gates = next
       current = by
     }
   }

@@ -40,9 +40,11 @@ const none = Effect.succeed(undefined)
 /** The policies without a state. */
 const stateless = (options: Options) => {
   const time = options.deadline ?? defaults.deadline
+  // What is no duration is refused here, before a part of it is taken.
+  const deadline = time === false ? undefined : Deadline.make(time)
   const limit = options.attempt ?? (time === false ? defaults.attempt : attemptWithin(time))
   return {
-    deadline: time === false ? undefined : Deadline.make(time),
+    deadline,
     retry: options.retry === false ? undefined : Policy.retry(options.retry ?? Retry.standard),
     attempt: limit === false ? undefined : Policy.timeout(limit)
   }
