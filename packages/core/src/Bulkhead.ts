@@ -273,7 +273,7 @@ class Shared {
   }
 }
 
-const kind = new Remembered.Kind("bulkhead", () => new Shared())
+const kind = new Remembered.Kind(() => new Shared())
 
 const checkQueue = (
   option: string,
@@ -492,7 +492,7 @@ const build = <O extends QueueOptions>(
       for (const { permits } of keys.values()) total += permits[field]
       return total
     })
-  const policy = Pipeline.policy<unknown, LlmError.BulkheadFull>([first.step], [Pipeline.gate(gate)])
+  const policy = Pipeline.policy<unknown, LlmError.BulkheadFull>(() => [rules.settings.step], [Pipeline.gate(gate)])
   const methods = {
     inFlight: sum("inFlight"),
     waiting: sum("waiting"),
@@ -514,7 +514,7 @@ const build = <O extends QueueOptions>(
       })
     }
   }
-  return Object.defineProperty(Object.assign(policy, methods), "steps", { get: () => [rules.settings.step] })
+  return Object.assign(policy, methods)
 }
 
 /**

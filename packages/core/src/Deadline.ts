@@ -14,6 +14,7 @@ import { type AnyFiber, type Gate, type Passing, stay } from "./internal/gate.ts
 import { Limit } from "./internal/limit.ts"
 import type { Local } from "./internal/local.ts"
 import * as Pipeline from "./internal/pipeline.ts"
+import { unknown } from "./internal/receipt.ts"
 import { refuse } from "./internal/refuse.ts"
 import * as LlmError from "./LlmError.ts"
 import * as Options from "./Options.ts"
@@ -113,6 +114,6 @@ const gate = (limit: Duration.Duration): Gate => {
 }
 
 const exceeded = (fiber: AnyFiber, subject: Subject | undefined, limit: Duration.Duration, sent: boolean) => {
-  const { model, provider } = Call.live(fiber)?.target ?? subject?.target ?? { provider: "unknown", model: "unknown" }
+  const { model, provider } = Call.live(fiber)?.target ?? subject?.target ?? unknown
   return LlmError.refusal(LlmError.DeadlineExceeded, { provider, model, reason: "passed", limit, sent })
 }

@@ -170,10 +170,10 @@ const check = (options: Options, where: string, tries: number): Checked => {
 
 const latencies = () => new Internal.Latencies()
 
-const ofPolicies = new Remembered.Kind("hedge", latencies)
+const ofPolicies = new Remembered.Kind(latencies)
 
 /** Apart from the others: a hedge of services may have hedges inside, whose tries take longer than what it sees of them. */
-const ofServices = new Remembered.Kind("hedge of services", latencies)
+const ofServices = new Remembered.Kind(latencies)
 
 const nothing = () => undefined
 
@@ -250,8 +250,8 @@ const build = (first: Checked, latencies: Internal.Latencies): Service => {
       })
     }
   }
-  const policy = Pipeline.policy<unknown, never>([first.step], [Pipeline.gate(track), Pipeline.around(around)])
-  return Object.defineProperty(Object.assign(policy, methods), "steps", { get: () => [checked.step] })
+  const policy = Pipeline.policy<unknown, never>(() => [checked.step], [Pipeline.gate(track), Pipeline.around(around)])
+  return Object.assign(policy, methods)
 }
 
 /**

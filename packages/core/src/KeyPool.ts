@@ -235,7 +235,7 @@ class Known {
   }
 }
 
-const memoryOf = new Remembered.Kind("key pool", () => new Known())
+const memoryOf = new Remembered.Kind(() => new Known())
 
 /** Tells what the end of a request has changed. */
 type Tell = (settled: Settled, now: number) => void

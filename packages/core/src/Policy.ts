@@ -16,6 +16,7 @@ import { track } from "./internal/calling.ts"
 import type { Gate, Passing } from "./internal/gate.ts"
 import { Limit } from "./internal/limit.ts"
 import * as Pipeline from "./internal/pipeline.ts"
+import { unknown } from "./internal/receipt.ts"
 import * as Retrying from "./internal/retry.ts"
 import { InvalidOption } from "./InvalidOption.ts"
 import { TimedOut } from "./LlmError.ts"
@@ -178,7 +179,7 @@ class Patience extends Limit {
     const attempts = this.call?.since(this.first, this.fiber) ?? []
     const several = attempts.some(({ outcome }) => outcome !== undefined)
     const failure = new TimedOut({
-      ...this.call?.target ?? { provider: "unknown", model: "unknown" },
+      ...this.call?.target ?? unknown,
       phase: several ? "call" : "attempt",
       limit: this.limit,
       spent: several,

@@ -23,6 +23,7 @@ import { observe } from "./internal/quotaLearning.ts"
 import * as Settings from "./internal/quotaOptions.ts"
 import type { Options } from "./internal/quotaOptions.ts"
 import { blockOf, toldBy, usedBy } from "./internal/quotaOutcome.ts"
+import { unknown } from "./internal/receipt.ts"
 import { refuse } from "./internal/refuse.ts"
 import { after } from "./internal/timer.ts"
 import * as LlmError from "./LlmError.ts"
@@ -322,7 +323,7 @@ const exceeded = (
   { at, never, short }: Verdict,
   cost: Pure.Cost
 ): Effect.Effect<never, LlmError.QuotaExceeded> => {
-  const { model, provider } = subject?.target ?? { provider: "unknown", model: "unknown" }
+  const { model, provider } = subject?.target ?? unknown
   const quota = never?.name ?? short
   const common = { provider, model, quota }
   return refuse(

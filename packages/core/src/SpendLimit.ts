@@ -18,6 +18,7 @@ import { cost, unitsOf } from "./internal/cost.ts"
 import { type AnyFiber, type Gate, type Leave, settling } from "./internal/gate.ts"
 import type { Ended } from "./internal/opened.ts"
 import * as Pipeline from "./internal/pipeline.ts"
+import { unknown } from "./internal/receipt.ts"
 import { refuse } from "./internal/refuse.ts"
 import * as Pure from "./internal/spend.ts"
 import { Memory } from "./internal/spendMemory.ts"
@@ -281,7 +282,7 @@ const exceeded = (
   { at, limit, spent }: Extract<Pure.Taken, { readonly _tag: "Refused" }>,
   estimate: number | undefined
 ): Effect.Effect<never, LlmError.SpendLimitExceeded> => {
-  const { model, provider } = subject?.target ?? { provider: "unknown", model: "unknown" }
+  const { model, provider } = subject?.target ?? unknown
   return refuse(
     fiber,
     LlmError.refusal(LlmError.SpendLimitExceeded, {

@@ -206,6 +206,18 @@ describe("reconfiguration", () => {
       assert.deepStrictEqual(breaker.steps, [{ name: "breaker", settings: "5 in a row, open 30s, 1 probe" }])
     }))
 
+  it.effect("a window that takes the place of a rule counts the answers from then on", () =>
+    Effect.gen(function*() {
+      const breaker = yield* CircuitBreaker.make({ tripPolicy: CircuitBreaker.consecutive(5) })
+      yield* Effect.repeatN(breaker(ok), 1)
+      yield* breaker.reconfigure({ tripPolicy: CircuitBreaker.countWindow({ size: 4, rate: 0.5 }) })
+      yield* Effect.repeatN(breaker(ok), 1)
+      yield* Effect.exit(breaker(down))
+      assert.strictEqual(yield* phaseOf(breaker), "closed")
+      yield* Effect.exit(breaker(down))
+      assert.strictEqual(yield* phaseOf(breaker), "open")
+    }))
+
   it.effect("a layer is one breaker for all who ask for it", () =>
     Effect.gen(function*() {
       const breaker = yield* CircuitBreaker.CircuitBreaker

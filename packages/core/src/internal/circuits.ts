@@ -20,6 +20,7 @@ import { type LastResort, localOf } from "./local.ts"
 import { type Ended, endedOf, OpenedStream } from "./opened.ts"
 import { type Driver, next } from "./openings.ts"
 import * as Pipeline from "./pipeline.ts"
+import { unknown } from "./receipt.ts"
 import { refuse } from "./refuse.ts"
 
 /** Options that have been checked. */
@@ -81,7 +82,7 @@ const reject = (
   circuit: string,
   { retryAfter, state }: Extract<Breaker.Answer, { readonly _tag: "Rejected" }>
 ): Effect.Effect<never, LlmError.CircuitOpen> => {
-  const { model, provider } = subject?.target ?? nobody
+  const { model, provider } = subject?.target ?? unknown
   return refuse(
     fiber,
     LlmError.refusal(LlmError.CircuitOpen, {
@@ -99,8 +100,6 @@ const lastResortOf = (fiber: AnyFiber, circuit: string): LastResort | undefined 
   const { lastResort } = localOf(fiber)
   return lastResort?.circuit === circuit && !lastResort.used ? lastResort : undefined
 }
-
-const nobody = { provider: "unknown", model: "unknown" }
 
 const answeredAtOnce: Breaker.Result = { _tag: "Ended", call: { failed: false, took: 0 } }
 

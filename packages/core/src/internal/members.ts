@@ -17,7 +17,7 @@ interface Member {
   readonly chain: Members | undefined
 }
 
-const kind = new Remembered.Kind("fallback", () => new Map<string, Known>())
+const kind = new Remembered.Kind(() => new Map<string, Known>())
 
 const chains = new WeakMap<Service, Members>()
 

@@ -7,6 +7,7 @@ import { clockOf } from "./clock.ts"
 import { deadlineOf } from "./deadline.ts"
 import type { AnyFiber, Restore } from "./gate.ts"
 import { inLine } from "./queueing.ts"
+import { unknown } from "./receipt.ts"
 import { refuse } from "./refuse.ts"
 import { after } from "./timer.ts"
 
@@ -66,7 +67,7 @@ export const wait = (
   const now = clock.unsafeCurrentTimeMillis()
   const until = Math.min(now + maxWait, deadlineOf(fiber)?.at ?? Infinity)
   const full = () => {
-    const { model, provider } = subject?.target ?? { provider: "unknown", model: "unknown" }
+    const { model, provider } = subject?.target ?? unknown
     return refuse(fiber, LlmError.refusal(LlmError.BulkheadFull, { provider, model, limit: permits.limit, queue }))
   }
   if (permits.waiting >= queue || until <= now) return full()

@@ -17,6 +17,7 @@ import { follow } from "./follow.ts"
 import { leaf } from "./leaf.ts"
 import { OpenedStream } from "./opened.ts"
 import type { Plan } from "./plan.ts"
+import { unknown } from "./receipt.ts"
 import { reporters } from "./reporters.ts"
 import { reportTo } from "./teller.ts"
 
@@ -48,7 +49,7 @@ export const planOf = (service: Service): Plan =>
 
 /** The targets of a service; a hand-written one need not say. */
 export const targetsOf = (service: Service): readonly [TargetInfo, ...Array<TargetInfo>] => {
-  const [first = { provider: "unknown", model: "unknown" }, ...rest] = service.targets ?? []
+  const [first = unknown, ...rest] = service.targets ?? []
   return [first, ...rest]
 }
 

@@ -5,11 +5,9 @@ import { PolicyMemory, type Service } from "../PolicyMemory.ts"
 
 /** A kind of what is kept. Its identity is what tells it from others, so that the type of what is found is right. */
 export class Kind<out A> {
-  readonly name: string
   readonly make: () => A
 
-  constructor(name: string, make: () => A) {
-    this.name = name
+  constructor(make: () => A) {
     this.make = make
   }
 }

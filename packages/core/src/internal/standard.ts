@@ -64,29 +64,23 @@ const makeBulkhead = (options: Options) => {
     return Effect.map(Bulkhead.adaptive(adaptive), (made) => ({
       made,
       change: (options: Options) => {
-        const { adaptive } = bulkheadOf(options)
-        return options.bulkhead === undefined
-          ? made.reconfigure({})
-          : kept("bulkhead", options, adaptive, made.reconfigure)
+        const own = options.bulkhead === undefined ? {} : bulkheadOf(options).adaptive
+        return own === undefined ? refuseOtherKind(options) : made.reconfigure(own)
       }
     }))
   }
   return fixed === false ? none : Effect.map(Bulkhead.make(fixed), (made) => ({
     made,
-    change: (options: Options) => kept("bulkhead", options, bulkheadOf(options).fixed || undefined, made.reconfigure)
+    change: (options: Options) => {
+      const { fixed } = bulkheadOf(options)
+      return fixed === false ? refuseOtherKind(options) : made.reconfigure(fixed)
+    }
   }))
 }
 
-/** Of two kinds of a policy, the other one knows nothing of what this one does. */
-const kept = <O>(
-  name: keyof Options,
-  options: Options,
-  own: O | undefined,
-  reconfigure: (own: O) => Effect.Effect<void>
-): Effect.Effect<void> =>
-  own === undefined
-    ? Check.refuse(`reconfigure({ ${name} })`, options[name], "of the kind that the policy was made with, or false")
-    : reconfigure(own)
+/** Of the two kinds of a bulkhead, neither knows what the other one does. */
+const refuseOtherKind = ({ bulkhead }: Options): never =>
+  Check.refuse("reconfigure({ bulkhead })", bulkhead, "of the kind that the policy was made with, or false")
 
 /**
  * What guards the whole call, and what guards one target of it. Options out of their range are refused at once; the state
@@ -112,7 +106,6 @@ export const build = (options: Options) => {
         bulkhead: placed(bulkhead?.made),
         attempt: placed(first.attempt)
       }
-      const policyOf = <In, Out>(place: Pipeline.Replaceable<In, Out> | undefined) => place?.policy
 
       /** Puts other options in the place of those at work: all of them or, where one is refused, none. */
       const reconfigure = (options: Options): Effect.Effect<void> => {
@@ -124,13 +117,13 @@ export const build = (options: Options) => {
         const next = stateless(options)
         const own = quotaOf(options)
         const changes = [
-          breaker === undefined || options.breaker === false ? undefined : breaker.reconfigure(options.breaker ?? {}),
-          budget === undefined || options.budget === false ? undefined : budget.reconfigure(options.budget ?? {}),
-          quota === undefined || own === undefined ? undefined : quota.reconfigure(own),
-          bulkhead === undefined || options.bulkhead === false ? undefined : bulkhead.change(options)
+          breaker === undefined || options.breaker === false ? Effect.void : breaker.reconfigure(options.breaker ?? {}),
+          budget === undefined || options.budget === false ? Effect.void : budget.reconfigure(options.budget ?? {}),
+          quota === undefined || own === undefined ? Effect.void : quota.reconfigure(own),
+          bulkhead === undefined || options.bulkhead === false ? Effect.void : bulkhead.change(options)
         ]
         return Effect.uninterruptible(Effect.zipRight(
-          Effect.forEach(changes, (change) => change ?? Effect.void, { discard: true }),
+          Effect.all(changes, { discard: true }),
           Effect.sync(() => {
             replace(places.deadline, next.deadline)
             replace(places.retry, next.retry)
@@ -144,12 +137,12 @@ export const build = (options: Options) => {
       }
 
       return {
-        call: around(policyOf(places.deadline), policyOf(places.budget)),
+        call: around(places.deadline?.policy, places.budget?.policy),
         target: around(
-          policyOf(places.retry),
+          places.retry?.policy,
           around(
-            policyOf(places.breaker),
-            around(policyOf(places.quota), around(policyOf(places.bulkhead), policyOf(places.attempt)))
+            places.breaker?.policy,
+            around(places.quota?.policy, around(places.bulkhead?.policy, places.attempt?.policy))
           )
         ),
         parts: { breaker, budget, bulkhead: bulkhead?.made, quota },
