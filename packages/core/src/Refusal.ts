@@ -22,7 +22,7 @@ const nothing = { detail: "", idempotent: true, partial: "", handedOut: false, s
 export const refusal = <C extends Refusals>(
   type: C,
   fields: Own<C>
-): InstanceType<C> => failure<InstanceType<C>>(type as never, { _tag: type._tag, ...nothing, ...fields })
+): InstanceType<C> => Object.assign(failure<InstanceType<C>>(type as never, { _tag: type._tag }), nothing, fields)
 
 type Refusals = (typeof Refusal)["members"][number]
 

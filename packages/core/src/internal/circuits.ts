@@ -14,6 +14,7 @@ import type { Target } from "../Receipt.ts"
 import * as Breaker from "./breaker.ts"
 import * as Call from "./call.ts"
 import { clockOf, nowOf } from "./clock.ts"
+import * as Eager from "./eager.ts"
 import { type AnyFiber, type Gate, type Leave, type Leaving, stay, through } from "./gate.ts"
 import * as Gauges from "./gauges.ts"
 import { type LastResort, localOf } from "./local.ts"
@@ -176,8 +177,8 @@ export const make = (
       const [answer, after] = Breaker.ask(settings, before, now, last !== undefined)
       return [{ answer, before, after }, after]
     })
-    return then(asked, (change) =>
-      then(
+    return Eager.flatMap(asked, (change) =>
+      Eager.flatMap(
         tell({ fiber, call: Call.live(fiber) }, circuit, change, now),
         () =>
           change.answer._tag === "Rejected"
@@ -191,9 +192,9 @@ export const make = (
     const by = { fiber, call: Call.liveIn(local) }
     const took = admitted.at === undefined ? 0 : tookOf(by, admitted.subject, admitted.at, now)
     const { value } = exit as { readonly value?: unknown }
-    if (value instanceof OpenedStream) return then(atEnd(value, by, admitted, took), () => exit)
+    if (value instanceof OpenedStream) return Eager.flatMap(atEnd(value, by, admitted, took), () => exit)
     const settled = settle(by, admitted, took, endedOf(exit), now)
-    return settled === Exit.void ? exit : then(settled, () => exit)
+    return settled === Exit.void ? exit : Eager.flatMap(settled, () => exit)
   }
 
   /** Settles with the end of a stream. By then the fiber has left the call. */
@@ -246,7 +247,7 @@ export const make = (
       }
     }
     const recorded = record(by, admitted, result, now, undefined)
-    return recorded === Exit.void ? defect : then(recorded, () => defect)
+    return recorded === Exit.void ? defect : Eager.flatMap(recorded, () => defect)
   }
 
   const record = (
@@ -281,7 +282,7 @@ export const make = (
       const after = Breaker.settle(settings, before, admitted.generation, result, now, openFor)
       return [after === undefined ? before : { before, after }, after ?? before]
     }
-    return then(store.modify(admitted.place, change), (change) => recorded(by, admitted, change, result, now))
+    return Eager.flatMap(store.modify(admitted.place, change), (change) => recorded(by, admitted, change, result, now))
   }
 
   const recorded = (
@@ -293,7 +294,7 @@ export const make = (
   ): Effect.Effect<void> =>
     "before" in change
       ? Effect.asVoid(tell(by, admitted.circuit, change, now))
-      : then(
+      : Eager.flatMap(
         durationOf(admitted.circuit, Breaker.openingsOf(change) + 1, now),
         (openFor) => record(by, admitted, result, now, openFor)
       )
@@ -384,13 +385,6 @@ interface Change {
   readonly before: Breaker.State
   readonly after: Breaker.State
 }
-
-/** What is at hand already takes no turn of the runtime. */
-const then = <A, B, E>(effect: Effect.Effect<A>, f: (value: A) => Effect.Effect<B, E>): Effect.Effect<B, E> =>
-  isSuccess(effect) ? f(effect.value) : Effect.flatMap(effect, f)
-
-const isSuccess = <A, E>(effect: Effect.Effect<A, E>): effect is Exit.Success<A, E> & Effect.Effect<A, E> =>
-  Exit.isExit(effect) && Exit.isSuccess(effect)
 
 /** Who leaves a gate that was passed alone. */
 const leavingOf = (fiber: AnyFiber): Leaving => {

@@ -201,6 +201,7 @@ class Passage<A, E, R> implements Passing {
           (value) => value instanceof Again ? this.push(value.leave) : this.leave(Exit.succeed(value))
         )
       }
+      if (Exit.isSuccess(left) && left.value instanceof Again) return this.push(left.value.leave)
       exit = left
     }
     return exit

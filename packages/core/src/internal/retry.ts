@@ -4,6 +4,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
+import * as FiberRef from "effect/FiberRef"
 import * as Predicate from "effect/Predicate"
 import * as Random from "effect/Random"
 import type * as Schedule from "effect/Schedule"
@@ -17,6 +18,7 @@ import * as Backoff from "./backoff.ts"
 import * as Budget from "./budget.ts"
 import * as Call from "./call.ts"
 import { deadlineOf } from "./deadline.ts"
+import * as Eager from "./eager.ts"
 import { Again, type AnyFiber, type Gate, type Leave } from "./gate.ts"
 import { claimed, localOf } from "./local.ts"
 import * as Spent from "./spent.ts"
@@ -143,12 +145,12 @@ const nextOn = (working: Working, state: State, failure: unknown, now: number): 
   const deciding = decideOn(working, state, failure, now)
   return localOf(fiber).budget === undefined
     ? deciding
-    : Effect.flatMap(deciding, (decision) => paid(fiber, parts, failure, decision))
+    : Eager.flatMap(deciding, (decision) => paid(fiber, parts, failure, decision))
 }
 
 /** What is decided where a budget has to pay for it. It is asked before the wait, so that nobody waits for nothing. */
 const paid = (fiber: AnyFiber, parts: Parts, failure: unknown, decision: Decision): Effect.Effect<Decision> => {
-  if (decision._tag === "GiveUp") return Effect.succeed(decision)
+  if (decision._tag === "GiveUp") return Exit.succeed(decision)
   const error = LlmError.is(failure) ? failure : undefined
   const asked = error?._tag === "AllTargetsFailed" ? error.last : error
   const target = asked && { provider: asked.provider, model: asked.model }
@@ -172,7 +174,7 @@ const decideOn = (
   const { schedule } = parts
   if (schedule === undefined) {
     return spec.jitter === "none"
-      ? Effect.succeed(decide(spec, parts, state, failure, facts))
+      ? Exit.succeed(decide(spec, parts, state, failure, facts))
       : Effect.map(Random.next, (u) => decide(spec, parts, state, failure, { ...facts, u }))
   }
   const chance = spec.jitter === "none" ? Effect.succeed(0) : Random.next
@@ -191,6 +193,8 @@ export const initial = (parts: Parts, startedAt?: number): State => ({
   last: undefined
 })
 
+const isInterrupted = (fiber: AnyFiber): boolean => !Cause.isEmpty(fiber.getFiberRef(FiberRef.interruptedCause))
+
 /** Reasons to give up that say nothing against another try: it was never for this policy to repeat. */
 const unspent: ReadonlySet<GiveUp> = new Set(["notRetryable", "elsewhere"])
 
@@ -208,16 +212,20 @@ export const gate = (spec: RetrySpec, parts: Parts): Gate => {
     const spent = Spent.isGivenUp(fiber, failure, "known")
     const deciding = nextOn({ fiber, spec, parts, spent }, state, failure, now)
     // A schedule of the caller's may take its time.
-    return Effect.flatMap(parts.schedule === undefined ? deciding : restore(deciding), (decision) => {
+    return Eager.flatMap(parts.schedule === undefined ? deciding : restore(deciding), (decision) => {
       const because = Predicate.hasProperty(failure, "_tag") ? String(failure._tag) : "failure"
       if (decision._tag === "GiveUp") {
         Call.liveIn(local)?.gaveUp(because, decision.because, now)
-        return Effect.fail(spent || !unspent.has(decision.because) ? Spent.giveUp(fiber, state.last, failure) : failure)
+        return Exit.fail(spent || !unspent.has(decision.because) ? Spent.giveUp(fiber, state.last, failure) : failure)
       }
       Spent.forget(local)
       const again = new Again(leave(decision.state))
       // Where a gate refuses each attempt, this is the only place to be interrupted at.
-      if (decision.wait === 0) return Effect.as(restore(Effect.void), again)
+      if (decision.wait === 0) {
+        return isInterrupted(fiber)
+          ? Effect.as(restore(Effect.void), again)
+          : Exit.succeed(again)
+      }
       const wait = Duration.millis(decision.wait)
       Call.liveIn(local)?.waits(wait, because, now)
       return Effect.as(restore(Effect.sleep(wait)), again)
