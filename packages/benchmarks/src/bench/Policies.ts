@@ -154,9 +154,9 @@ export const run = async (effort: Measure.Effort): Promise<ReadonlyArray<Report.
     title: "What a policy costs when the first call succeeds",
     about:
       "Around an operation that resolves at once. The upper rows run in one fiber, the lower ones make a promise for " +
-      "each call. Those that name a provider write a receipt and metrics as well. A promise is a fiber of its own, and the " +
-      "first policy on a fiber gives it its own values: of what a promise pays for policies, about half is that and " +
-      "the turns of the runtime around it.",
+      "each call. Those that name a provider write a receipt and metrics as well. A promise is a fiber of its own, which " +
+      "the first policy on it gives its own values; a [decision](decisions/0009-a-promise-for-each-call.md) has what that " +
+      "costs and what was tried.",
     columns: ["", "µs a call", "bytes a call"],
     rows: all.map(({ name }) => [
       name,
