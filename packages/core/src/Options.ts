@@ -78,9 +78,12 @@ export const literal = <const A extends string>(option: string, value: A, words:
 export const text = (option: string, value: string): string =>
   typeof value === "string" && value.trim() !== "" ? value : refuse(option, value, "a non-empty string")
 
+/** Above it milliseconds are no longer told apart. */
+const longest = Number.MAX_SAFE_INTEGER
+
 /**
- * A finite duration. `Duration.decode` turns negative numbers and `NaN` into zero, which would hide a mistake, so the
- * raw input is looked at first.
+ * A finite duration of at most 2^53 - 1 milliseconds. `Duration.decode` turns negative numbers and `NaN` into zero, which
+ * would hide a mistake, so the raw input is looked at first.
  *
  * @since 0.1.0
  * @category checks
@@ -98,6 +101,8 @@ export const duration = (
   ) {
     return refuse(option, input, allowed)
   }
+  // It is not printed as a duration: of the longest ones even that fails.
+  if (Duration.toMillis(decoded) > longest) return refuse(option, Duration.toMillis(decoded), `at most ${longest} ms`)
   return decoded
 }
 

@@ -227,14 +227,12 @@ describe("what is refused and what is taken", () => {
     assert.strictEqual(error.allowed, "a whole number from 1 to 10")
   })
 
-  it("of durations: exactly the finite ones above zero, and they come out as they went in", () => {
+  it("of durations: exactly those above zero and below 2^53 ms, and they come out as they went in", () => {
     fc.assert(
       fc.property(fc.oneof(fc.double(), fc.integer(), fc.double({ min: 0, max: 1e12 })), (millis) => {
         const refused = thrown(() => Options.duration("x", millis)) !== undefined
-        assert.strictEqual(
-          refused,
-          !(millis > 0 && Number.isFinite(Duration.toMillis(millis)) && Duration.toMillis(millis) > 0)
-        )
+        const taken = Duration.toMillis(millis)
+        assert.strictEqual(refused, !(millis > 0 && taken > 0 && taken < 2 ** 53))
         if (!refused) assert.deepStrictEqual(Options.duration("x", millis), Duration.decode(millis))
       }),
       { numRuns: 2000 }
@@ -247,6 +245,15 @@ describe("what is refused and what is taken", () => {
       const error = thrown(() => Options.duration("x", bad, "zero"))
       assert.instanceOf(error, InvalidOption)
       assert.strictEqual(error.allowed, "a finite duration of at least zero")
+    }
+  })
+
+  it("of durations: none whose milliseconds are no longer told apart", () => {
+    assert.isDefined(Options.duration("x", 2 ** 53 - 1))
+    for (const bad of [2 ** 53, 1e17, Number.MAX_VALUE, "1000000000000 days", 10n ** 30n] as const) {
+      const error = thrown(() => Options.duration("x", bad))
+      assert.instanceOf(error, InvalidOption)
+      assert.strictEqual(error.allowed, "at most 9007199254740991 ms")
     }
   })
 
