@@ -13,9 +13,11 @@ import {
   Retry,
   Standard
 } from "perdure"
-import { atEveryMoment, call, type Scene, shares, under, type Way } from "./support/everyMoment.ts"
+import { atEveryMoment, call, estimate, type Scene, shares, under, type Way } from "./support/everyMoment.ts"
 import { anthropic, openAi, unavailable } from "./support/provider.ts"
 import type { Outcome, What, World } from "./support/world.ts"
+
+const key = "openai/gpt-4o"
 
 type Scenes = Record<string, (world: World, way: Way) => Effect.Effect<Scene>>
 
@@ -169,12 +171,31 @@ const options = {
   attempt: "1 second",
   retry: quick,
   quota: { perDay: { requests: 1000, tokens: 1_000_000 } },
+  budget: { target: { capacity: 10, ratio: 0, perSecond: 0 }, process: "none" },
   bulkhead: { limit: 1, queue: 0 }
 } as const
 
 const whole: Scenes = {
   "the standard policy": (world) =>
-    Effect.flatMap(Policy.standard(options), (policy) => guarded(policy, [unavailable(), "answer"])(world)),
+    Effect.map(Policy.standard(options), (policy) => ({
+      service: under(world.provider([unavailable(), "answer"]), policy),
+      rest: (end) => {
+        const { phase, probing } = world.run(policy.breaker.state(key))
+        assert.deepStrictEqual([phase, probing], ["closed", 0])
+        const { inFlight, waiting } = world.run(policy.bulkhead.state(key))
+        assert.deepStrictEqual([inFlight, waiting], [0, 0])
+        // One repeat is paid for once it is decided, so not before the first answer.
+        const { target } = world.run(policy.budget.balance(key))
+        assert.include(world.asked === 0 ? [10] : world.asked > 1 ? [9] : [9, 10], target)
+        const quota = world.run(policy.quota.status(key))
+        assert.deepStrictEqual([quota.underWay, quota.waiting], [0, 0])
+        const [requests = 0, tokens = 0] = quota.limits.map(({ available, capacity }) => capacity - available)
+        assert.isAtMost(requests, world.asked + 1)
+        assert.isAtMost(tokens, requests * estimate)
+        // Where all the time has passed, they have come back meanwhile.
+        if (end === "interrupted") assert.isAtLeast(requests, world.asked)
+      }
+    })),
   "the standard layer": (world) =>
     Effect.gen(function*() {
       const layers = [
