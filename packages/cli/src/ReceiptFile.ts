@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { constants } from "node:buffer"
 import * as Call from "perdure/Call"
 import * as Receipt from "perdure/Receipt"
 import { Failed, UsageError } from "./CliError.ts"
@@ -83,10 +84,18 @@ const withFiles = <A, E>(use: (files: FileSystem.FileSystem) => Effect.Effect<A,
  * @since 0.1.0
  * @category reading
  */
-export const read = (path: string): Effect.Effect<string, UsageError> =>
-  withFiles((files) => files.readFileString(path)).pipe(
-    Effect.mapError((error) => new UsageError({ line: `${Text.oneLine(path)} cannot be read: ${why(error)}` }))
+export const read = (path: string): Effect.Effect<string, UsageError> => {
+  const unreadable = (why: string) => new UsageError({ line: `${Text.oneLine(path)} cannot be read: ${why}` })
+  return withFiles((files) =>
+    Effect.flatMap(
+      Effect.mapError(files.stat(path), (error) => unreadable(why(error))),
+      ({ size }) =>
+        size > BigInt(constants.MAX_STRING_LENGTH)
+          ? unreadable("it is larger than 512 MiB; split it between two lines")
+          : Effect.mapError(files.readFileString(path), (error) => unreadable(why(error)))
+    )
   )
+}
 
 /**
  * Replaces a file.

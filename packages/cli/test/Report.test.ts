@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { answer, never, overloaded, ScriptedProvider } from "@perdure/testing"
 import { Deferred, Effect, Exit, FastCheck as fc, Fiber, Option, Schema } from "effect"
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs"
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -170,7 +170,7 @@ describe("Report.run", () => {
       assert.match(out(), /^<!doctype html>[^]*standard input[^]*<\/html>\n$/)
       assert.strictEqual(err(), "")
     }))
-  it.scoped("says in one line that a file is missing, is a folder, is empty or holds no receipts, and writes nothing", () =>
+  it.scoped("says in one line that a file is missing, is a folder, is too large, is empty or holds no receipts, and writes nothing", () =>
     Effect.gen(function*() {
       const place = yield* folder
       const out = join(place, "out.html")
@@ -187,6 +187,12 @@ describe("Report.run", () => {
         "missing cannot be read: there is no such file or folder"
       ])
       assert.strictEqual((yield* refusal("folder"))[0], "UsageError")
+      writeFileSync(join(place, "large"), "")
+      truncateSync(join(place, "large"), 2 ** 29)
+      assert.deepStrictEqual(yield* refusal("large"), [
+        "UsageError",
+        "large cannot be read: it is larger than 512 MiB; split it between two lines"
+      ])
       assert.deepStrictEqual(yield* refusal("empty", "\n \n"), ["UsageError", "empty is empty: it has no receipts"])
       assert.deepStrictEqual(yield* refusal("one", "{}"), [
         "UsageError",
