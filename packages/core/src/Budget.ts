@@ -17,6 +17,7 @@ import * as Settings from "./internal/budgetOptions.ts"
 import * as Call from "./internal/call.ts"
 import { track } from "./internal/calling.ts"
 import { nowOf } from "./internal/clock.ts"
+import * as Eager from "./internal/eager.ts"
 import { type Gate, settling, stay } from "./internal/gate.ts"
 import * as Gauges from "./internal/gauges.ts"
 import { Memory } from "./internal/memory.ts"
@@ -342,9 +343,10 @@ const build = (first: Settings.Checked, store: BudgetStore.Service): Service => 
       if (served && bucket.refunds && paid > 0) return paid
       return bucket.onServed === served ? bucket.deposit : 0
     }
-    const first = put(settings.target, settings.key(target), amount(settings.target), now, target)
-    const second = () => put(settings.process, undefined, amount(settings.process), now)
-    return Exit.isExit(first) ? second() : Effect.flatMap(first, second)
+    return Eager.flatMap(
+      put(settings.target, settings.key(target), amount(settings.target), now, target),
+      () => put(settings.process, undefined, amount(settings.process), now)
+    )
   }
 
   /** After the deposit that all calls make before their first repeat. */

@@ -4,7 +4,6 @@ import * as Equal from "effect/Equal"
 import * as fc from "effect/FastCheck"
 import {
   Call,
-  CircuitBreaker,
   Disposition,
   InvalidOption,
   LlmError,
@@ -473,17 +472,6 @@ describe("Retry.retry", () => {
       }))
       yield* run(watched)
       assert.deepStrictEqual(told, [[0, 2000, "ProviderUnavailable"], [2000, 4000, "RateLimited"]])
-    }))
-
-  it.effect("R5: a retry without a wait is interrupted although a breaker within it lets no attempt through", () =>
-    Effect.gen(function*() {
-      const breaker = yield* CircuitBreaker.make()
-      yield* breaker.isolate("default")
-      const always = Retry.constant("1 nanos").pipe(Retry.classifiedBy(() => ({ next: "here", blame: "none" })))
-      const policy = Policy.compose(Policy.retry(always), breaker)
-      const fiber = yield* Effect.fork(policy(Effect.void))
-      yield* Effect.repeatN(Effect.yieldNow(), 3)
-      assert.isTrue(Exit.isInterrupted(yield* Fiber.interrupt(fiber)))
     }))
 
   it.effect("E2: interrupting the call itself is not a failure to repeat", () =>

@@ -44,31 +44,36 @@ describe("a gate that throws", () => {
 })
 
 describe("a retry", () => {
-  const always = Policy.retry(Retry.fromSchedule(Schedule.forever))
-
-  it.effect("R5: that never waits can be interrupted, also where a gate refuses every attempt", () =>
-    Effect.gen(function*() {
-      const full = yield* Bulkhead.make({ limit: 1, queue: 0 })
-      const blocking = yield* Effect.fork(full(Effect.never))
-      yield* Effect.yieldNow()
-      const attempts: ReadonlyArray<Effect.Effect<void, unknown>> = [full(Effect.void), Effect.fail("own")]
-      for (const attempt of attempts) {
-        const fiber = yield* Effect.fork(always(attempt))
+  it.effect.each(
+    [
+      ["by a schedule", Retry.fromSchedule(Schedule.forever)],
+      ["by the library", Retry.constant("1 nanos")]
+    ] as const
+  )(
+    "R5: that never waits, %s, can be interrupted, also where a gate refuses every attempt",
+    ([, retry]) =>
+      Effect.gen(function*() {
+        const always = Policy.retry(retry)
+        const full = yield* Bulkhead.make({ limit: 1, queue: 0 })
+        const blocking = yield* Effect.fork(full(Effect.never))
         yield* Effect.yieldNow()
-        const interrupting = yield* Effect.fork(Fiber.interrupt(fiber))
-        for (let i = 0; i < 50; i++) yield* Effect.yieldNow()
-        const end = yield* Fiber.poll(interrupting)
-        if (Option.isNone(end)) yield* Fiber.interrupt(blocking)
-        assert.isTrue(Option.isSome(end))
-      }
-      const fused = yield* Effect.fork(Policy.compose(always, full)(Effect.void))
-      yield* Effect.yieldNow()
-      const interrupting = yield* Effect.fork(Fiber.interrupt(fused))
-      for (let i = 0; i < 50; i++) yield* Effect.yieldNow()
-      const end = yield* Fiber.poll(interrupting)
-      yield* Fiber.interrupt(blocking)
-      assert.isTrue(Option.isSome(end))
-    }))
+        const attempts: ReadonlyArray<Effect.Effect<void, unknown>> = [
+          always(full(Effect.void)),
+          always(Effect.fail("own")),
+          Policy.compose(always, full)(Effect.void)
+        ]
+        for (const attempt of attempts) {
+          const fiber = yield* Effect.fork(attempt)
+          yield* Effect.yieldNow()
+          const interrupting = yield* Effect.fork(Fiber.interrupt(fiber))
+          for (let i = 0; i < 50; i++) yield* Effect.yieldNow()
+          const end = yield* Fiber.poll(interrupting)
+          if (Option.isNone(end)) yield* Fiber.interrupt(blocking)
+          assert.isTrue(Option.isSome(end))
+        }
+        yield* Fiber.interrupt(blocking)
+      })
+  )
 
   it.effect("R5: can be interrupted while a schedule of the caller's takes its time", () =>
     Effect.gen(function*() {
@@ -86,11 +91,15 @@ describe("a retry", () => {
       assert.strictEqual(calls, 1)
     }))
 
-  it.effect("R1: repeats a hundred thousand times on the same stack", () =>
+  it.effect.each(
+    [
+      ["by a schedule", Retry.fromSchedule(Schedule.recurs(100_000))],
+      ["by the library", Retry.constant("1 nanos").pipe(Retry.attempts(100_001))]
+    ] as const
+  )("R1: repeats a hundred thousand times on the same stack, %s", ([, retry]) =>
     Effect.gen(function*() {
       let calls = 0
-      const often = Policy.retry(Retry.fromSchedule(Schedule.recurs(100_000)))
-      yield* Effect.exit(often(Effect.suspend(() => Effect.fail(++calls))))
+      yield* Effect.exit(Policy.retry(retry)(Effect.suspend(() => Effect.fail(++calls))))
       assert.strictEqual(calls, 100_001)
     }))
 })

@@ -9,6 +9,7 @@ import * as Fiber from "effect/Fiber"
 import type * as Option from "effect/Option"
 import type { Subject } from "../Policy.ts"
 import { clockOf } from "./clock.ts"
+import * as Eager from "./eager.ts"
 import { claimed, type Local } from "./local.ts"
 import { endedOf, OpenedStream, type Tell } from "./opened.ts"
 
@@ -66,7 +67,7 @@ export const settling = (tell: Tell) => (exit: AnyExit): Effect.Effect<any, any>
   const { value } = exit as { readonly value?: unknown }
   if (value instanceof OpenedStream) return Effect.zipRight(value.onEnd(tell), exit)
   const told = tell(endedOf(exit))
-  return told === Exit.void || Exit.isExit(told) ? exit : Effect.zipRight(told, exit)
+  return told === Exit.void ? exit : Eager.flatMap(told, () => exit)
 }
 
 /**
