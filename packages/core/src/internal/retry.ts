@@ -216,7 +216,7 @@ export const gate = (spec: RetrySpec, parts: Parts): Gate => {
       const because = Predicate.hasProperty(failure, "_tag") ? String(failure._tag) : "failure"
       if (decision._tag === "GiveUp") {
         Call.liveIn(local)?.gaveUp(because, decision.because, now)
-        return Exit.fail(spent || !unspent.has(decision.because) ? Spent.giveUp(fiber, state.last, failure) : failure)
+        return Effect.fail(spent || !unspent.has(decision.because) ? Spent.giveUp(fiber, state.last, failure) : failure)
       }
       Spent.forget(local)
       const again = new Again(leave(decision.state))
