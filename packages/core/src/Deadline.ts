@@ -94,7 +94,8 @@ class Given extends Limit implements Internal.Deadline {
   protected expire() {
     const attempts = this.call?.since(this.first, this.fiber) ?? []
     const underWay = attempts.filter(({ outcome }) => outcome === undefined)
-    const failure = exceeded(this.fiber, this.subject, this.limit, underWay.length > 0)
+    const unrecorded = this.call?.unrecordedOf(this.fiber) ?? []
+    const failure = exceeded(this.fiber, this.subject, this.limit, underWay.length + unrecorded.length > 0)
     for (const attempt of underWay) attempt.cut ??= failure
     return failure
   }

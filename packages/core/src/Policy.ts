@@ -177,13 +177,15 @@ class Patience extends Limit {
   /** The failure, which the attempts that it interrupts are told before they end. */
   protected expire() {
     const attempts = this.call?.since(this.first, this.fiber) ?? []
+    const unrecorded = this.call?.unrecordedOf(this.fiber) ?? []
     const several = attempts.some(({ outcome }) => outcome !== undefined)
     const failure = new TimedOut({
       ...this.call?.target ?? unknown,
       phase: several ? "call" : "attempt",
       limit: this.limit,
       spent: several,
-      idempotent: attempts.every(({ idempotent, outcome }) => idempotent || outcome?._tag === "Answered")
+      idempotent: attempts.every(({ idempotent, outcome }) => idempotent || outcome?._tag === "Answered") &&
+        unrecorded.every(({ idempotent }) => idempotent)
     })
     for (const attempt of attempts) attempt.cut ??= failure
     return failure

@@ -33,6 +33,12 @@ const keep = <A>(all: Array<A>, one: A, kind: Call["kind"]): boolean => {
   return full
 }
 
+/** A use of somebody's own code. It may be a wrapper, so it is no attempt until that is known, but may have sent a request. */
+export interface Unrecorded {
+  readonly idempotent: boolean
+  readonly branch: Branch | undefined
+}
+
 /** Whether anything is known of the tokens. */
 const hasTokens = (usage: Usage): boolean => usage.inputTokens !== undefined || usage.outputTokens !== undefined
 
@@ -67,6 +73,7 @@ export class Call extends Teller {
   private left: Pick<Receipt.Switch, "from" | "because"> | undefined = undefined
   /** How many attempts are not kept any more. */
   private dropped = 0
+  private unrecorded: Set<Unrecorded> | undefined = undefined
 
   constructor(
     passing: Passing,
@@ -103,6 +110,25 @@ export class Call extends Teller {
       this.emit({ _tag: "AttemptStarted", at: now, attempt: number, target, key, hedge })
     }
     return attempt
+  }
+
+  /** Somebody's own code is asked. */
+  enter(use: Unrecorded): void {
+    for (let call: Call | undefined = this; call !== undefined; call = call.parent) {
+      call.unrecorded ??= new Set()
+      call.unrecorded.add(use)
+    }
+  }
+
+  /** It has ended, or is on record. */
+  leave(use: Unrecorded): void {
+    for (let call: Call | undefined = this; call !== undefined; call = call.parent) call.unrecorded?.delete(use)
+  }
+
+  /** What of somebody's own code is under way on the fiber or on tries of its own. */
+  unrecordedOf(fiber: AnyFiber): ReadonlyArray<Unrecorded> {
+    const { branch } = localOf(fiber)
+    return [...this.unrecorded ?? []].filter((use) => isWithin(use.branch, branch))
   }
 
   /** A stream has given its first output. */

@@ -13,7 +13,7 @@ import type { FinishReason, LlmResponse, Usage } from "../LlmResponse.ts"
 import type { Outcome, Target } from "../Receipt.ts"
 import type { StreamPart } from "../StreamPart.ts"
 import * as Attempted from "./attempted.ts"
-import { type Call, live, liveIn } from "./call.ts"
+import { type Call, live, liveIn, type Unrecorded } from "./call.ts"
 import { nowOf } from "./clock.ts"
 import { nothingYet, type Progress } from "./commit.ts"
 import { outcomeOfCause } from "./ending.ts"
@@ -128,6 +128,7 @@ class Begun {
   /** When its span began, where that is written later. */
   private readonly nanos: bigint | undefined
   private recorded: Recorded | undefined
+  private readonly use: Unrecorded
 
   constructor(
     about: About,
@@ -146,7 +147,9 @@ class Begun {
     this.before = call.count
     this.nanos = about.by === "make" ? undefined : Spans.nanosOf(fiber)
     this.recorded = undefined
+    this.use = { idempotent: request.idempotent, branch: local.branch }
     if (about.by === "make") this.record(about.target)
+    else call.enter(this.use)
   }
 
   /** Its span, where one is written. */
@@ -163,6 +166,7 @@ class Begun {
   /** It has ended; now, unless another time is given. */
   end(outcome: Outcome, { answered, finishReason, usage }: Said = {}, now = nowOf(this.fiber)): void {
     const attempt = this.underWay(answered ?? this.about.target)
+    this.call.leave(this.use)
     if (attempt === undefined) return
     if (finishReason !== undefined) Spans.finished(attempt.trace, finishReason)
     const before = Attempted.endOf(attempt, outcome)
@@ -188,6 +192,7 @@ class Begun {
     const kind = progress === undefined ? "generate" : "open"
     attempt.trace = Spans.attemptStarted(fiber, attempt.target, about.server, request, kind, attempt, nanos)
     this.recorded = attempt
+    call.leave(this.use)
     return attempt
   }
 }
